@@ -1,0 +1,52 @@
+# A newcomer needs Go and make; `make test` also a C compiler, for the race detector.
+
+FUZZTIME ?= 30s
+
+# The modules beside the root one: they may import NSQ's own code.
+MODULES := $(patsubst %/go.mod,%,$(wildcard e2e/go.mod bench/go.mod))
+SCRIPTS := .ci/run $(wildcard deploy/*.sh)
+TOOL    := go tool -modfile=$(CURDIR)/tools/go.mod
+
+.PHONY: build run test lint fuzz e2e bench clean help
+
+build: ## build the programs into bin/, static
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/ ./cmd/...
+
+run: build ## start one replica on the default ports, with its data in ./data
+	exec bin/raftlookupd -data-path=data
+
+test: ## every test of the root module, with the race detector
+	CGO_ENABLED=1 go test -race -shuffle=on ./...
+
+lint: ## what must be clean before a commit
+	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "gofmt -w $$unformatted"; exit 1; }
+	@set -e; for script in $(SCRIPTS); do bash -n "$$script"; done
+	@set -e; for dir in . $(MODULES); do \
+		echo "lint $$dir"; cd "$(CURDIR)/$$dir"; \
+		go vet ./...; \
+		$(TOOL) staticcheck ./...; \
+		$(TOOL) ineffassign ./...; \
+	done
+	$(TOOL) errcheck -ignoretests ./...
+	$(TOOL) unparam ./...
+
+fuzz: ## run each fuzz target for FUZZTIME (30s)
+	@set -e; found=$$(go test -list '^Fuzz' ./...); \
+	echo "$$found" | awk '/^Fuzz/ {name[++n] = $$1} $$1 == "ok" {for (i = 1; i <= n; i++) print $$2, name[i]; n = 0}' | \
+	while read -r package target; do \
+		echo "fuzz $$package $$target"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || exit 1; \
+	done
+
+e2e: ## the real programs side by side
+	@set -e; if test -f e2e/go.mod; then cd e2e; go test -count=1 ./...; else echo "no e2e tests"; fi
+
+bench: ## benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+	@set -e; if test -f bench/go.mod; then cd bench; go test -run '^$$' -bench . -benchmem ./...; fi
+
+clean: ## remove what build made
+	rm -rf bin
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile

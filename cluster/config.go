@@ -1,0 +1,79 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Config says how a replica behaves. Durations must be positive unless said otherwise.
+type Config struct {
+	Name      string // unique among living replicas
+	NameGiven bool   // false: a name that the data path remembers is preferred to Name
+	DataPath  string // where the log and snapshots live; made if missing
+	Version   string // of this program, shown in the status
+
+	// RegisterWindow is how many changes of a session may be on their way when a command is
+	// answered; 0: none.
+	RegisterWindow int
+	// CommitTimeout is how long a command waits to come below the window.
+	CommitTimeout time.Duration
+	// ReplicaGrace is how long the orphans of a lost or restarted replica stay.
+	ReplicaGrace time.Duration
+	// IsolationTimeout is how long a replica without a leader keeps its nsqds.
+	IsolationTimeout time.Duration
+	// RaftTimeout is Raft's heartbeat, election and lease time.
+	RaftTimeout time.Duration
+	// InactiveTimeout is how long after its last PING a session counts as active.
+	InactiveTimeout time.Duration
+	// TombstoneLifetime is how long a tombstone hides a producer; may be 0.
+	TombstoneLifetime time.Duration
+
+	Logger *slog.Logger
+}
+
+// Validate names everything that is wrong.
+func (c Config) Validate() error {
+	var errs []error
+	for _, f := range []struct {
+		what  string
+		value string
+	}{{"name", c.Name}, {"data path", c.DataPath}} {
+		if f.value == "" {
+			errs = append(errs, fmt.Errorf("%s is empty", f.what))
+		}
+	}
+	for _, f := range []struct {
+		what  string
+		value time.Duration
+	}{
+		{"commit timeout", c.CommitTimeout}, {"replica grace", c.ReplicaGrace},
+		{"isolation timeout", c.IsolationTimeout}, {"raft timeout", c.RaftTimeout},
+		{"inactive timeout", c.InactiveTimeout},
+	} {
+		if f.value <= 0 {
+			errs = append(errs, fmt.Errorf("%s is %s, must be positive", f.what, f.value))
+		}
+	}
+	if c.RegisterWindow < 0 {
+		errs = append(errs, fmt.Errorf("register window is %d, must not be negative", c.RegisterWindow))
+	}
+	if c.TombstoneLifetime < 0 {
+		errs = append(errs, fmt.Errorf("tombstone lifetime is %s, must not be negative", c.TombstoneLifetime))
+	}
+	if c.Logger == nil {
+		errs = append(errs, errors.New("logger is missing"))
+	}
+	return errors.Join(errs...)
+}
+
+const (
+	// readWait is how long a read waits for what this replica has said OK to.
+	readWait = 250 * time.Millisecond
+	// changeWait is how long an HTTP change waits to be committed and applied. nsqadmin gives up
+	// after 5 s (nsqio/nsq, apps/nsqadmin/main.go, -http-client-request-timeout).
+	changeWait = 3 * time.Second
+	// closeWait bounds each step of closing.
+	closeWait = 5 * time.Second
+)

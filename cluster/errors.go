@@ -1,0 +1,31 @@
+package cluster
+
+import "errors"
+
+// Error is an answer that a client gets instead of what it asked for: Message is what it reads.
+type Error struct {
+	message string
+	text    string
+}
+
+// Error tells operators what it means.
+func (e *Error) Error() string { return e.text }
+
+// Message is the word for clients, as HTTP answers carry it.
+func (e *Error) Message() string { return e.message }
+
+// What a replica answers when it cannot do what it is asked.
+var (
+	ErrNotReady     = &Error{"NOT_READY", "this replica has not caught up since its start"}
+	ErrNoLeader     = &Error{"NO_LEADER", "no leader is known"}
+	ErrNotCommitted = &Error{"NOT_COMMITTED", "the change was not committed in time; it may be later"}
+	ErrNotReached   = &Error{"INDEX_NOT_REACHED", "this replica has not applied that index yet"}
+	ErrOverloaded   = &Error{"OVERLOADED", "too many changes wait to be committed"}
+	ErrInvalid      = &Error{"INVALID_ARGUMENT", "a text is longer than the registry takes"}
+	ErrClosed       = &Error{"CLOSED", "this replica is stopping"}
+	ErrIsolated     = &Error{"ISOLATED", "this replica has heard no leader for too long and takes no nsqds"}
+)
+
+// ErrData means that the data path cannot be used; its text says what to do. Nothing in the data
+// path was changed.
+var ErrData = errors.New("data path")

@@ -1,0 +1,204 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/raftlookupd/raftlookupd/fsm"
+)
+
+const (
+	maxBatchChanges = 256
+	maxBatchBytes   = 128 << 10
+	// maxQueuedBytes bounds the changes that wait; beyond it new ones are refused with
+	// ErrOverloaded. Ends of sessions are always taken: there are no more than connections.
+	maxQueuedBytes = 64 << 20
+)
+
+// journal is the replica's ordered queue of changes with consecutive numbers. Changes leave it
+// when this replica's own state machine has applied them.
+type journal struct {
+	applied atomic.Uint64 // number of the last change applied here
+	acked   atomic.Uint64 // number of the last change that a client was told OK for
+
+	mu          sync.Mutex
+	id          string
+	incarnation uint64
+	queue       []queued // queue[0] has number first
+	first       uint64
+	sent        uint64 // number of the last change handed to Raft
+	bytes       int    // in the queue
+	closed      bool
+	unsent      chan struct{} // holds a token when there may be changes to send
+	advanced    chan struct{} // closed and replaced when applied grows; nil while nobody waits
+}
+
+type queued struct {
+	change []byte
+	owner  completer // may be nil
+}
+
+// completer is told when its change is applied. It must not block, nor call the journal.
+type completer interface {
+	complete(number uint64, result error)
+}
+
+func newJournal(id string, incarnation uint64) *journal {
+	return &journal{id: id, incarnation: incarnation, first: 1, unsent: make(chan struct{}, 1)}
+}
+
+// append queues a change and returns its number. A change that no entry may carry is refused here:
+// in the queue it would hold up all that come after it.
+func (j *journal) append(c fsm.Change, owner completer) (uint64, error) {
+	encoded := fsm.AppendChange(nil, c)
+	if err := fsm.CheckChange(encoded); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return 0, ErrClosed
+	}
+	if j.bytes > maxQueuedBytes && c.Kind != fsm.KindCloseSession {
+		return 0, ErrOverloaded
+	}
+	j.queue = append(j.queue, queued{encoded, owner})
+	j.bytes += len(encoded)
+	select {
+	case j.unsent <- struct{}{}:
+	default:
+	}
+	return j.first + uint64(len(j.queue)) - 1, nil
+}
+
+// batch is an entry on its way: the changes from first to last.
+type batch struct {
+	first, last uint64
+	entry       []byte
+}
+
+// next cuts the next batch of changes that were not sent yet, without waiting.
+func (j *journal) next() (batch, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	from := max(j.sent+1, j.first)
+	start := int(from - j.first)
+	var changes []byte
+	n := start
+	for ; n < len(j.queue) && n-start < maxBatchChanges; n++ {
+		if n > start && len(changes)+len(j.queue[n].change) > maxBatchBytes {
+			break
+		}
+		changes = append(changes, j.queue[n].change...)
+	}
+	if n == start {
+		return batch{}, false
+	}
+	h := fsm.Header{Replica: j.id, Incarnation: j.incarnation, First: from}
+	j.sent = from + uint64(n-start) - 1
+	return batch{first: from, last: j.sent, entry: h.AppendEntry(nil, n-start, changes)}, true
+}
+
+// rewind makes all changes that are not applied be sent again.
+func (j *journal) rewind() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.sent = j.first - 1
+	select {
+	case j.unsent <- struct{}{}:
+	default:
+	}
+}
+
+// reopen goes on under another incarnation, which is allowed while nothing has been applied.
+func (j *journal) reopen(incarnation uint64) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.first != 1 {
+		return false
+	}
+	j.incarnation = incarnation
+	return true
+}
+
+// is reports whether a batch of that replica and incarnation is this journal's.
+func (j *journal) is(id string, incarnation uint64) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.id == id && j.incarnation == incarnation
+}
+
+// observe takes out the changes up to last, which are applied, and tells their owners what result
+// says of them.
+func (j *journal) observe(last uint64, result func(number uint64) error) {
+	j.mu.Lock()
+	first := j.first
+	n := min(int(last+1-min(first, last+1)), len(j.queue))
+	done := j.queue[:n]
+	j.queue = j.queue[n:]
+	for _, q := range done {
+		j.bytes -= len(q.change)
+	}
+	j.first += uint64(n)
+	if n > 0 {
+		j.applied.Store(j.first - 1)
+		if j.advanced != nil {
+			close(j.advanced)
+			j.advanced = nil
+		}
+	}
+	j.mu.Unlock()
+	for i, q := range done {
+		if q.owner != nil {
+			q.owner.complete(first+uint64(i), result(first+uint64(i)))
+		}
+	}
+}
+
+// ack notes that a client is told OK for the changes up to number.
+func (j *journal) ack(number uint64) {
+	for {
+		old := j.acked.Load()
+		if old >= number || j.acked.CompareAndSwap(old, number) {
+			return
+		}
+	}
+}
+
+// wait waits until the change of that number is applied here.
+func (j *journal) wait(ctx context.Context, number uint64) error {
+	for j.applied.Load() < number {
+		j.mu.Lock()
+		if j.applied.Load() >= number {
+			j.mu.Unlock()
+			return nil
+		}
+		if j.advanced == nil {
+			j.advanced = make(chan struct{})
+		}
+		advanced := j.advanced
+		j.mu.Unlock()
+		select {
+		case <-advanced:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// length is how many changes wait.
+func (j *journal) length() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.queue)
+}
+
+// close refuses further changes. Those that are queued may still be sent.
+func (j *journal) close() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.closed = true
+}

@@ -1,0 +1,40 @@
+package cluster
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// leadership is what this replica knows of there being a leader.
+type leadership struct {
+	silence atomic.Int64 // nanoseconds without one
+}
+
+// watchLeader notices that there has been no leader for the isolation timeout: then this replica is
+// not ready, and its nsqds go elsewhere. It runs until the context ends.
+func (r *Replica) watchLeader(ctx context.Context) error {
+	pace(ctx, periodFor(r.cfg.IsolationTimeout), func(step time.Duration) {
+		if r.leader() != "" {
+			r.leadership.silence.Store(0)
+			if r.isolated.Swap(false) {
+				r.log.Info("a leader is known again: taking nsqds")
+			}
+			return
+		}
+		if silence := r.leadership.silence.Add(int64(step)); time.Duration(silence) >= r.cfg.IsolationTimeout {
+			if !r.isolated.Swap(true) {
+				r.log.Error("no leader for the isolation timeout: sending nsqds elsewhere",
+					"timeout", r.cfg.IsolationTimeout)
+			}
+			r.sessions.evictAll()
+		}
+	})
+	return nil
+}
+
+// leader is the id of the leader, "" when none is known.
+func (r *Replica) leader() string {
+	_, id := r.raft.LeaderWithID()
+	return string(id)
+}

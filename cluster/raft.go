@@ -1,0 +1,154 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"github.com/raftlookupd/raftlookupd/fsm"
+)
+
+const (
+	maxAppendEntries  = 256
+	snapshotInterval  = 5 * time.Second
+	snapshotThreshold = 8192
+	// trailingLogs is how many entries stay behind a snapshot, so that a replica that was away for
+	// a while gets entries and no snapshot.
+	trailingLogs = 20480
+	// enqueueWait bounds the wait for Raft's main loop to take an entry.
+	enqueueWait = time.Second
+)
+
+func (r *Replica) raftConfig(logger hclog.Logger) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(r.data.ID)
+	c.HeartbeatTimeout = r.cfg.RaftTimeout
+	c.ElectionTimeout = r.cfg.RaftTimeout
+	c.LeaderLeaseTimeout = r.cfg.RaftTimeout
+	c.MaxAppendEntries = maxAppendEntries
+	c.SnapshotInterval = snapshotInterval
+	c.SnapshotThreshold = snapshotThreshold
+	c.TrailingLogs = trailingLogs
+	c.NoLegacyTelemetry = true
+	c.Logger = logger
+	return c
+}
+
+// startRaft bootstraps a cluster of one unless the log has begun already, and starts Raft, which
+// restores the newest snapshot.
+func (r *Replica) startRaft(logger hclog.Logger) (err error) {
+	cfg := r.raftConfig(logger)
+	// A server's address is its id: who listens where is no business of the log.
+	_, r.transport = raft.NewInmemTransport(raft.ServerAddress(r.data.ID))
+	if err := r.bootstrap(cfg); err != nil {
+		return err
+	}
+	defer func() {
+		if p := recover(); p != nil { // the library's way to say that the log does not fit the snapshot
+			err = dataError(r.data.dir, "cannot be read (%v): %s", p, moveAway)
+		}
+	}()
+	r.raft, err = raft.NewRaft(cfg, r.machine, r.stores.log, r.stores.stable, r.stores.snapshots, r.transport)
+	switch {
+	case errors.Is(r.machine.err, fsm.ErrTooNew):
+		return dataError(r.data.dir, "%w", r.machine.err)
+	case r.machine.err != nil:
+		return dataError(r.data.dir, "%w: %s", r.machine.err, moveAway)
+	case err != nil:
+		return dataError(r.data.dir, "cannot start Raft: %w", err)
+	}
+	return nil
+}
+
+func (r *Replica) bootstrap(cfg *raft.Config) error {
+	if r.data.Bootstrapped {
+		return nil
+	}
+	if r.data.Cluster == "" {
+		r.data.Cluster = randomID()
+		if err := r.data.save(); err != nil {
+			return err
+		}
+	}
+	me := raft.Server{ID: cfg.LocalID, Address: raft.ServerAddress(cfg.LocalID), Suffrage: raft.Voter}
+	err := raft.BootstrapCluster(cfg, r.stores.log, r.stores.stable, r.stores.snapshots, r.transport,
+		raft.Configuration{Servers: []raft.Server{me}})
+	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
+		return dataError(r.data.dir, "cannot begin the log: %w", err)
+	}
+	r.data.Bootstrapped = true
+	return r.data.save()
+}
+
+// leads reports whether this replica is the leader, as far as it knows.
+func (r *Replica) leads() bool { return r.raft.State() == raft.Leader }
+
+// propose implements proposer.
+func (r *Replica) propose(entry []byte) func(context.Context) error {
+	if !r.leads() { // do not wait for a main loop that would refuse it
+		return func(context.Context) error { return raft.ErrNotLeader }
+	}
+	future := r.raft.Apply(entry, enqueueWait)
+	return func(ctx context.Context) error { return await(ctx, future) }
+}
+
+// await waits for a future. Some of the library's never resolve (hashicorp/raft issue 498), so
+// that the wait has its own end; the goroutine that is left behind in such a case ends with Raft's
+// own, or with the process.
+func await(ctx context.Context, future raft.ApplyFuture) error {
+	done := make(chan error, 1)
+	go func() { done <- future.Error() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			return err
+		}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if refused, ok := future.Response().(refusal); ok {
+		return refused.err
+	}
+	return nil
+}
+
+// decide brings the leader's decisions into the log. When that fails, whoever leads then decides
+// again: a decision is made from the registry's state and loses nothing by being made twice.
+func (r *Replica) decide(changes ...fsm.Change) {
+	ctx, cancel := context.WithTimeout(context.Background(), batchWait)
+	defer cancel()
+	if err := r.propose(fsm.EncodeDecisions(changes...))(ctx); err != nil {
+		r.log.Warn("a leader's decision was not committed", "changes", len(changes), "error", err)
+	}
+}
+
+// closeRaft stops Raft and, once it has stopped, its stores.
+func (r *Replica) closeRaft() error {
+	if r.raft != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
+		defer cancel()
+		if err := awaitShutdown(ctx, r.raft.Shutdown()); err != nil {
+			// Closing the store under a living Raft would panic; bbolt bears not being closed.
+			return fmt.Errorf("stop Raft: %w", err)
+		}
+	}
+	if r.stores != nil {
+		return r.stores.bolt.Close()
+	}
+	return nil
+}
+
+func awaitShutdown(ctx context.Context, future raft.Future) error {
+	done := make(chan error, 1)
+	go func() { done <- future.Error() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,180 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/raftlookupd/raftlookupd/fsm"
+)
+
+// Addresses are where a replica can be reached, each host:port, "" when it does not listen.
+type Addresses struct {
+	TCP     string `json:"tcp"`
+	HTTP    string `json:"http"`
+	Cluster string `json:"cluster"`
+	Gossip  string `json:"gossip"`
+}
+
+// Status is the answer of /cluster/status.
+type Status struct {
+	Name          string         `json:"name"`
+	ID            string         `json:"id"`
+	Version       string         `json:"version"`
+	ClusterID     string         `json:"cluster_id"`
+	Role          string         `json:"role"` // leader, voter, reader or none
+	Leader        string         `json:"leader"`
+	Term          uint64         `json:"term"`
+	Ready         bool           `json:"ready"`
+	Reason        string         `json:"reason"` // why it is not ready
+	CommitIndex   uint64         `json:"commit_index"`
+	AppliedIndex  uint64         `json:"applied_index"`
+	LastContactMS int64          `json:"last_contact_ms"` // 0 on the leader, -1 when never
+	Incarnation   uint64         `json:"incarnation"`
+	Addresses     Addresses      `json:"addresses"`
+	Registry      RegistryStatus `json:"registry"`
+	Members       []Member       `json:"members"`
+}
+
+// RegistryStatus says what the registry holds.
+type RegistryStatus struct {
+	Index       uint64 `json:"index"`
+	Fingerprint string `json:"fingerprint"`
+	Topics      int    `json:"topics"`
+	Channels    int    `json:"channels"`
+	Producers   int    `json:"producers"`
+	Sessions    int    `json:"sessions"` // without orphans
+	Orphans     int    `json:"orphans"`
+	Tombstones  int    `json:"tombstones"`
+	Pending     int    `json:"pending"` // changes of this replica that are not applied
+}
+
+// Member is a replica as the one that is asked sees it.
+type Member struct {
+	Name         string    `json:"name"`
+	ID           string    `json:"id"`
+	Role         string    `json:"role"`
+	Alive        bool      `json:"alive"`
+	Health       string    `json:"health"`
+	AppliedIndex uint64    `json:"applied_index"`
+	Version      string    `json:"version"`
+	Addresses    Addresses `json:"addresses"`
+}
+
+// Status describes this replica and its cluster; addresses are this replica's own.
+func (r *Replica) Status(addresses Addresses) Status {
+	ready, reason := r.Ready()
+	state := r.registry.State()
+	s := Status{
+		Name: r.data.Name, ID: r.data.ID, Version: r.cfg.Version,
+		ClusterID: r.data.Cluster, Role: r.role(), Term: r.raft.CurrentTerm(),
+		Ready: ready, Reason: reason,
+		CommitIndex: r.raft.CommitIndex(), AppliedIndex: r.raft.AppliedIndex(),
+		LastContactMS: r.lastContact(), Incarnation: r.data.Incarnation,
+		Addresses: addresses, Registry: registryStatus(state),
+	}
+	s.Registry.Pending = r.journal.length()
+	if r.leader() == r.data.ID {
+		s.Leader = r.data.Name
+	}
+	health := "healthy"
+	if !ready {
+		health = reason
+	}
+	s.Members = []Member{{Name: s.Name, ID: s.ID, Role: s.Role, Alive: true, Health: health,
+		AppliedIndex: s.AppliedIndex, Version: s.Version, Addresses: addresses}}
+	return s
+}
+
+func registryStatus(s *fsm.State) RegistryStatus {
+	c := s.Counts()
+	return RegistryStatus{
+		Index: s.Index(), Fingerprint: s.Fingerprint().String(),
+		Topics: c.Topics, Channels: c.Channels, Producers: c.Producers,
+		Sessions: c.Sessions, Orphans: c.Orphans, Tombstones: c.Tombstones,
+	}
+}
+
+func (r *Replica) role() string {
+	if r.leads() {
+		return "leader"
+	}
+	return "voter"
+}
+
+func (r *Replica) lastContact() int64 {
+	if r.leads() {
+		return 0
+	}
+	last := r.raft.LastContact()
+	if last.IsZero() {
+		return -1
+	}
+	return time.Since(last).Milliseconds()
+}
+
+// Ready reports whether this replica should get traffic, or why not.
+func (r *Replica) Ready() (ok bool, reason string) {
+	switch {
+	case r.journal.applied.Load() == 0:
+		return false, "has not caught up since its start"
+	case r.isolated.Load():
+		return false, fmt.Sprintf("has heard no leader for %s", r.cfg.IsolationTimeout)
+	case r.raft.State() == raft.Shutdown:
+		return false, "is stopping"
+	}
+	return true, ""
+}
+
+// Fingerprint is the registry's when all entries up to index were applied, at the newest one for
+// index 0. It waits up to a second for an index that is not applied yet; then ErrNotReached.
+// fsm.ErrIndexTooOld when it is no longer known.
+func (r *Replica) Fingerprint(ctx context.Context, index uint64) (at uint64, fp fsm.Fingerprint, err error) {
+	if index == 0 {
+		s := r.registry.State()
+		return s.Index(), s.Fingerprint(), nil
+	}
+	if err := r.reach(ctx, index); err != nil {
+		return 0, fsm.Fingerprint{}, err
+	}
+	fp, err = r.registry.FingerprintAt(index)
+	return index, fp, err
+}
+
+const (
+	reachWait = time.Second
+	reachPoll = 5 * time.Millisecond
+)
+
+// reach waits until the registry has applied everything up to index.
+func (r *Replica) reach(ctx context.Context, index uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, reachWait)
+	defer cancel()
+	for !r.reached(index) {
+		if !pause(ctx, reachPoll) {
+			return ErrNotReached
+		}
+	}
+	return nil
+}
+
+// reached reports whether the registry has applied everything up to index. Raft calls an entry
+// applied once it is on its way to the state machine, and keeps its own entries from it: so of what
+// lies between the two, the kinds that do reach the state machine are missing.
+func (r *Replica) reached(index uint64) bool {
+	if r.raft.AppliedIndex() < index {
+		return false
+	}
+	for i := index; i > r.machine.index.Load(); i-- {
+		var entry raft.Log
+		if err := r.stores.log.GetLog(i, &entry); err != nil {
+			return false
+		}
+		if entry.Type == raft.LogCommand || entry.Type == raft.LogConfiguration {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,98 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+)
+
+const (
+	retainSnapshots = 2
+	// logCacheSize is how many of the newest entries stay in memory: four times what one
+	// AppendEntries may carry.
+	logCacheSize = 4 * maxAppendEntries
+)
+
+// stores are what Raft keeps on disk.
+type stores struct {
+	bolt      *raftboltdb.BoltStore
+	log       raft.LogStore
+	stable    *voteStore
+	snapshots raft.SnapshotStore
+}
+
+// openStores verifies the data path's log and snapshots and opens them.
+func openStores(d *dataPath, logger hclog.Logger) (*stores, error) {
+	snapshots, err := raft.NewFileSnapshotStoreWithLogger(d.dir, retainSnapshots, logger)
+	if err != nil {
+		return nil, dataError(d.dir, "cannot keep snapshots: %w", err)
+	}
+	if err := d.verify(snapshots); err != nil {
+		return nil, err
+	}
+	s := &stores{snapshots: snapshots}
+	if err := s.openLog(d); err != nil {
+		return nil, err
+	}
+	if err := s.discardHalfBootstrap(d); err != nil {
+		return nil, errors.Join(err, s.bolt.Close())
+	}
+	return s, nil
+}
+
+func (s *stores) openLog(d *dataPath) error {
+	bolt, err := raftboltdb.New(raftboltdb.Options{
+		Path: d.file(logFile),
+		BoltOptions: &bbolt.Options{
+			Timeout: lockTimeout,
+			// The free list is rebuilt at a start instead of written with each commit: that is
+			// what keeps a commit cheap once a burst has been compacted.
+			NoFreelistSync: true,
+			FreelistType:   bbolt.FreelistMapType,
+		},
+	})
+	if err != nil {
+		return dataError(d.dir, "cannot open %s: %w: %s", logFile, err, moveAway)
+	}
+	cache, err := raft.NewLogCache(logCacheSize, bolt)
+	if err != nil {
+		return errors.Join(fmt.Errorf("make log cache: %w", err), bolt.Close())
+	}
+	s.bolt, s.log, s.stable = bolt, cache, newVoteStore(bolt)
+	return nil
+}
+
+// discardHalfBootstrap starts the log anew when a bootstrap was cut short between writing the term
+// and the first entry: with a term but no entry a replica can neither bootstrap nor be elected.
+func (s *stores) discardHalfBootstrap(d *dataPath) error {
+	if d.Bootstrapped {
+		return nil
+	}
+	last, err := s.log.LastIndex()
+	if err != nil {
+		return fmt.Errorf("read the log's last index: %w", err)
+	}
+	term, err := s.bolt.GetUint64([]byte("CurrentTerm"))
+	if errors.Is(err, raftboltdb.ErrKeyNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the term: %w", err)
+	}
+	_, err = s.bolt.Get(voteKey)
+	if last > 0 || term > 1 || !errors.Is(err, raftboltdb.ErrKeyNotFound) {
+		return nil // a vote must not be forgotten
+	}
+	if err := s.bolt.Close(); err != nil {
+		return fmt.Errorf("close the log: %w", err)
+	}
+	if err := os.Remove(d.file(logFile)); err != nil {
+		return dataError(d.dir, "cannot remove the unfinished %s: %w", logFile, err)
+	}
+	return s.openLog(d)
+}

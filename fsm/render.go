@@ -1,0 +1,239 @@
+package fsm
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+)
+
+// Lookup is the body of /lookup?topic=: {"channels":[…],"producers":[…]}. It is rendered once per
+// change of the topic; do not modify it. False when there is no such topic.
+func (s *State) Lookup(name string) ([]byte, bool) {
+	if name == AllTopics {
+		return s.lookupAll()
+	}
+	t, ok := s.topics.Get(name)
+	if !ok || !t.registered {
+		return nil, false
+	}
+	if body := t.answers.lookup.Load(); body != nil {
+		return *body, true
+	}
+	body := renderLookup(appendChannels(nil, t.channels), s.visible(t))
+	t.answers.lookup.Store(&body)
+	return body, true
+}
+
+func renderLookup(channels []byte, producers []*session) []byte {
+	size := len(channels) + len(`{"channels":,"producers":[]}`)
+	for _, p := range producers {
+		size += len(p.rendered) + 1
+	}
+	b := make([]byte, 0, size)
+	b = append(b, `{"channels":`...)
+	b = append(b, channels...)
+	b = append(b, `,"producers":[`...)
+	for i, p := range producers {
+		b = comma(b, i)
+		b = append(b, p.rendered...)
+	}
+	return append(b, `]}`...)
+}
+
+// visible returns what to show of each producer that a lookup of the topic tells of: one that an
+// active session has given the topic and that is not hidden by a tombstone.
+func (s *State) visible(t *topic) []*session {
+	var found []*session
+	for i := 0; i < len(t.holders); {
+		p := s.producer(t.holders[i].session.producer)
+		active := false
+		for ; i < len(t.holders) && t.holders[i].session.producer == p.key; i++ {
+			active = active || p.session(t.holders[i].session.serial).active
+		}
+		if active && t.tombstone(p.key) == 0 {
+			found = append(found, p.shown())
+		}
+	}
+	return found
+}
+
+// lookupAll answers for AllTopics as nsqlookupd does for "*": every channel of every topic, and
+// every producer that any topic shows.
+func (s *State) lookupAll() ([]byte, bool) {
+	if s.counts.Topics == 0 {
+		return nil, false
+	}
+	var producers []*session
+	s.topics.Scan(func(_ string, t *topic) bool {
+		if t.registered {
+			producers = append(producers, s.visible(t)...)
+		}
+		return true
+	})
+	slices.SortFunc(producers, func(a, b *session) int { return a.identity.compare(b.identity) })
+	producers = slices.Compact(producers)
+	return renderLookup(appendNames(nil, s.allChannels()), producers), true
+}
+
+func (s *State) allChannels() []string {
+	var names []string
+	s.topics.Scan(func(_ string, t *topic) bool {
+		for _, c := range t.channels {
+			names = append(names, c.name)
+		}
+		return true
+	})
+	slices.Sort(names)
+	return names
+}
+
+// Topics is the body of /topics: {"topics":[…]}. Do not modify it.
+func (s *State) Topics() []byte {
+	if body := s.allTopics.body.Load(); body != nil {
+		return *body
+	}
+	b := []byte(`{"topics":[`)
+	i := 0
+	s.topics.Scan(func(name string, t *topic) bool {
+		if t.registered {
+			b = appendName(comma(b, i), name)
+			i++
+		}
+		return true
+	})
+	b = append(b, `]}`...)
+	s.allTopics.body.Store(&b)
+	return b
+}
+
+// Channels is the body of /channels?topic=: {"channels":[…]}. Do not modify it.
+func (s *State) Channels(name string) []byte {
+	if name == AllTopics {
+		return renderChannels(appendNames(nil, s.allChannels()))
+	}
+	t, ok := s.topics.Get(name)
+	if !ok {
+		return renderChannels([]byte(`[]`))
+	}
+	if body := t.answers.channels.Load(); body != nil {
+		return *body
+	}
+	body := renderChannels(appendChannels(nil, t.channels))
+	t.answers.channels.Store(&body)
+	return body
+}
+
+func renderChannels(channels []byte) []byte {
+	return append(append([]byte(`{"channels":`), channels...), '}')
+}
+
+// Nodes is the body of /nodes: {"producers":[…]}, each with its topics and whether it is
+// tombstoned there. Do not modify it.
+func (s *State) Nodes() []byte {
+	if body := s.allNodes.body.Load(); body != nil {
+		return *body
+	}
+	nodes := s.nodes()
+	b := []byte(`{"producers":[`)
+	i := 0
+	s.producers.Scan(func(p *producer) bool {
+		if p.active() {
+			b = appendNode(comma(b, i), p.shown(), nodes[p.key])
+			i++
+		}
+		return true
+	})
+	b = append(b, `]}`...)
+	s.allNodes.body.Store(&b)
+	return b
+}
+
+// nodes returns the topics that each producer's active sessions have, sorted.
+func (s *State) nodes() map[ProducerKey][]nodeTopic {
+	active := s.activeSessions()
+	nodes := make(map[ProducerKey][]nodeTopic, s.counts.Producers)
+	s.topics.Scan(func(name string, t *topic) bool {
+		var last *identity // of the producer that has the topic already
+		for _, h := range t.holders {
+			k := h.session.producer
+			if last != nil && last.producer == k || !active[h.session] {
+				continue
+			}
+			last = h.session
+			nodes[k] = append(nodes[k], nodeTopic{name, t.tombstone(k) != 0})
+		}
+		return true
+	})
+	return nodes
+}
+
+func (s *State) activeSessions() map[*identity]bool {
+	active := make(map[*identity]bool, s.counts.Sessions+s.counts.Orphans)
+	s.producers.Scan(func(p *producer) bool {
+		for _, o := range p.sessions {
+			active[o.identity] = o.active
+		}
+		return true
+	})
+	return active
+}
+
+type nodeTopic struct {
+	name       string
+	tombstoned bool
+}
+
+func appendNode(b []byte, shown *session, topics []nodeTopic) []byte {
+	b = append(b, shown.rendered[:len(shown.rendered)-1]...) // without its closing brace
+	b = append(b, `,"tombstones":[`...)
+	for i, t := range topics {
+		b = strconv.AppendBool(comma(b, i), t.tombstoned)
+	}
+	b = append(b, `],"topics":[`...)
+	for i, t := range topics {
+		b = appendName(comma(b, i), t.name)
+	}
+	return append(b, `]}`...)
+}
+
+func appendChannels(b []byte, channels []channel) []byte {
+	b = append(b, '[')
+	for i, c := range channels {
+		b = appendName(comma(b, i), c.name)
+	}
+	return append(b, ']')
+}
+
+func appendNames(b []byte, names []string) []byte {
+	b = append(b, '[')
+	for i, name := range names {
+		b = appendName(comma(b, i), name)
+	}
+	return append(b, ']')
+}
+
+// appendName appends a name as JSON. Whoever proposes a change checks the names in it; one that is
+// not valid all the same is quoted with care.
+func appendName(b []byte, name string) []byte {
+	if !ValidName(name) {
+		return appendQuoted(b, name)
+	}
+	b = append(b, '"')
+	b = append(b, name...)
+	return append(b, '"')
+}
+
+func appendQuoted(b []byte, name string) []byte {
+	quoted, err := json.Marshal(name)
+	if err != nil { // a string always marshals
+		return append(b, `""`...)
+	}
+	return append(b, quoted...)
+}
+
+func comma(b []byte, i int) []byte {
+	if i > 0 {
+		return append(b, ',')
+	}
+	return b
+}

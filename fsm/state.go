@@ -1,0 +1,186 @@
+package fsm
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/tidwall/btree"
+)
+
+// State is the registry after one log entry. It never changes: any goroutine may read it, without
+// a lock and for as long as it likes. Get one from Registry.State.
+type State struct {
+	index       uint64
+	serial      uint64
+	fingerprint Fingerprint
+	counts      Counts
+	topics      *btree.Map[string, *topic]
+	producers   *btree.BTreeG[*producer]
+	replicas    []replica
+	allTopics   *listing
+	allNodes    *listing
+}
+
+// listing is an answer that covers the whole registry: shared by the states in which it is the
+// same, and rendered when first asked for.
+type listing struct {
+	modified uint64 // index of the entry since which it is as it is
+	body     atomic.Pointer[[]byte]
+}
+
+// Counts says how much there is of what.
+type Counts struct {
+	Topics     int
+	Channels   int
+	Producers  int
+	Sessions   int // without orphans
+	Orphans    int
+	Tombstones int
+}
+
+// state makes the state that the applying side is in; before is the last one published.
+func (r *Registry) state(before *State) *State {
+	s := &State{
+		index:       r.index,
+		serial:      r.serial,
+		fingerprint: r.sum,
+		counts:      r.counts,
+		replicas:    slices.Clone(r.replicas),
+	}
+	s.counts.Producers = r.producers.Len()
+	if len(r.work.touched) > 0 || before == nil {
+		s.topics = r.topics.Copy()
+	} else {
+		s.topics = before.topics
+	}
+	if r.work.topicsListed || before == nil {
+		s.allTopics = &listing{modified: r.index}
+	} else {
+		s.allTopics = before.allTopics
+	}
+	if r.work.nodesListed || before == nil {
+		s.producers = r.producers.Copy()
+		s.allNodes = &listing{modified: r.index}
+	} else {
+		s.producers, s.allNodes = before.producers, before.allNodes
+	}
+	return s
+}
+
+// Index is the index of the log entry that made this state.
+func (s *State) Index() uint64 { return s.index }
+
+// Fingerprint is that of the whole content.
+func (s *State) Fingerprint() Fingerprint { return s.fingerprint }
+
+// Counts says how much there is of what.
+func (s *State) Counts() Counts { return s.counts }
+
+func (s *State) producer(k ProducerKey) *producer {
+	p, _ := s.producers.Get(&producer{key: k})
+	return p
+}
+
+// Replica is what the registry knows of a replica.
+type Replica struct {
+	ID, Name    string
+	Incarnation uint64
+	Last        uint64 // number of the last change of its journal that was applied
+	Lost        bool
+}
+
+// Replica returns what is known of the replica of that id.
+func (s *State) Replica(id string) (Replica, bool) {
+	for _, r := range s.replicas {
+		if r.id == id {
+			return Replica{r.id, r.name, r.incarnation, r.last, r.lost}, true
+		}
+	}
+	return Replica{}, false
+}
+
+// OrphanGroup is the orphans that one incarnation of a replica left.
+type OrphanGroup struct {
+	Replica     string // its id
+	Incarnation uint64
+}
+
+// Orphans returns the groups of orphans there are.
+func (s *State) Orphans() []OrphanGroup {
+	if s.counts.Orphans == 0 {
+		return nil
+	}
+	var groups []OrphanGroup
+	known := make(map[OrphanGroup]bool)
+	s.producers.Scan(func(p *producer) bool {
+		for _, o := range p.sessions {
+			g := OrphanGroup{o.key.Replica, o.key.Incarnation}
+			if o.orphan && !known[g] {
+				known[g] = true
+				groups = append(groups, g)
+			}
+		}
+		return true
+	})
+	return groups
+}
+
+// Tombstones calls yield with a TombstoneSet event for each tombstone.
+func (s *State) Tombstones(yield func(Event) bool) {
+	if s.counts.Tombstones == 0 {
+		return
+	}
+	s.topics.Scan(func(name string, t *topic) bool {
+		for _, stone := range t.tombstones {
+			if !yield(Event{Kind: TombstoneSet, ID: stone.id, Topic: name, Producer: stone.producer}) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Held is one row of /debug: a session that holds a registration.
+type Held struct {
+	Category       string // client, topic or channel
+	Topic, Channel string // "" where the category has none
+	Session        SessionKey
+	Info           ProducerInfo
+	Tombstone      uint64 // id of the tombstone on (topic, producer), 0 for none; topic rows only
+}
+
+// Held calls yield for every session and registration: the sessions, then topic by topic its
+// sessions and those of its channels, each sorted.
+func (s *State) Held(yield func(Held) bool) {
+	more := true
+	s.producers.Scan(func(p *producer) bool {
+		for _, o := range p.sessions {
+			more = more && yield(Held{Category: "client", Session: o.key, Info: o.info})
+		}
+		return more
+	})
+	if !more {
+		return
+	}
+	s.topics.Scan(func(_ string, t *topic) bool { return t.held(yield) })
+}
+
+func (t *topic) held(yield func(Held) bool) bool {
+	for _, h := range t.holders {
+		row := Held{Category: "topic", Topic: t.name, Session: h.session.key, Info: h.session.info,
+			Tombstone: t.tombstone(h.session.producer)}
+		if !yield(row) {
+			return false
+		}
+	}
+	for _, c := range t.channels {
+		for _, h := range t.holders {
+			row := Held{Category: "channel", Topic: t.name, Channel: c.name,
+				Session: h.session.key, Info: h.session.info}
+			if h.has(c.name) && !yield(row) {
+				return false
+			}
+		}
+	}
+	return true
+}

@@ -1,0 +1,145 @@
+package fsm
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync/atomic"
+)
+
+// topic is one topic in one state. Once the entry that made it is done it never changes: the next
+// entry that touches the topic works on a clone. So whatever is rendered of it can be kept.
+type topic struct {
+	name     string
+	modified uint64 // index of the entry that made this value; while that entry is applied, it may be altered
+	// registered says whether the topic exists. Channels may outlive it: nsqlookupd forgets an
+	// ephemeral topic when its last producer unregisters it, but not the topic's channels.
+	registered bool
+	channels   []channel    // sorted by name
+	holders    []*holder    // sorted by producer, then serial
+	tombstones []tombstone  // sorted by producer; each producer here has a holder
+	answers    topicAnswers // rendered when first asked for
+}
+
+type topicAnswers struct {
+	lookup   atomic.Pointer[[]byte]
+	channels atomic.Pointer[[]byte]
+}
+
+// channel is a channel and how many sessions hold it.
+type channel struct {
+	name    string
+	holders int
+}
+
+// holder is a session's registration of a topic and of some of its channels. It never changes.
+type holder struct {
+	session  *identity
+	channels []string // sorted
+}
+
+type tombstone struct {
+	producer ProducerKey
+	id       uint64
+}
+
+// clone returns a copy that the entry at index may alter.
+func (t *topic) clone(index uint64) *topic {
+	return &topic{
+		name:       t.name,
+		modified:   index,
+		registered: t.registered,
+		channels:   slices.Clone(t.channels),
+		holders:    slices.Clone(t.holders),
+		tombstones: slices.Clone(t.tombstones),
+	}
+}
+
+func (t *topic) findChannel(name string) (int, bool) {
+	return slices.BinarySearchFunc(t.channels, name, func(c channel, name string) int {
+		return strings.Compare(c.name, name)
+	})
+}
+
+func (t *topic) hasChannel(name string) bool {
+	_, found := t.findChannel(name)
+	return found
+}
+
+func (t *topic) findHolder(s *identity) (int, bool) {
+	return slices.BinarySearchFunc(t.holders, s, func(h *holder, s *identity) int {
+		return h.session.compare(s)
+	})
+}
+
+// holder returns the session's registration of the topic, or nil.
+func (t *topic) holder(s *identity) *holder {
+	if i, found := t.findHolder(s); found {
+		return t.holders[i]
+	}
+	return nil
+}
+
+// holds reports whether any session of the producer has the topic.
+func (t *topic) holds(k ProducerKey) bool {
+	i, _ := slices.BinarySearchFunc(t.holders, k, func(h *holder, k ProducerKey) int {
+		return h.session.producer.compare(k)
+	})
+	return i < len(t.holders) && t.holders[i].session.producer == k
+}
+
+func (t *topic) findTombstone(k ProducerKey) (int, bool) {
+	return slices.BinarySearchFunc(t.tombstones, k, func(t tombstone, k ProducerKey) int {
+		return t.producer.compare(k)
+	})
+}
+
+// tombstone returns the id of the producer's tombstone, 0 for none.
+func (t *topic) tombstone(k ProducerKey) uint64 {
+	if len(t.tombstones) == 0 {
+		return 0
+	}
+	if i, found := t.findTombstone(k); found {
+		return t.tombstones[i].id
+	}
+	return 0
+}
+
+func (h *holder) has(channel string) bool {
+	_, found := slices.BinarySearch(h.channels, channel)
+	return found
+}
+
+// with returns the holder with one more channel.
+func (h *holder) with(channel string) *holder {
+	i, _ := slices.BinarySearch(h.channels, channel)
+	channels := make([]string, 0, len(h.channels)+1)
+	channels = append(append(append(channels, h.channels[:i]...), channel), h.channels[i:]...)
+	return &holder{session: h.session, channels: channels}
+}
+
+// without returns the holder without one of its channels.
+func (h *holder) without(channel string) *holder {
+	channels := slices.Clone(h.channels)
+	if i, found := slices.BinarySearch(channels, channel); found {
+		channels = slices.Delete(channels, i, i+1)
+	}
+	return &holder{session: h.session, channels: channels}
+}
+
+// identity is what never changes of a session. The order of identities is that of listings:
+// by producer, and the oldest session first.
+type identity struct {
+	key      SessionKey
+	serial   uint64 // grows with each session that is opened; unique in the registry
+	producer ProducerKey
+	info     ProducerInfo
+	rendered []byte // info as listings show it
+}
+
+func (s *identity) compare(o *identity) int {
+	if c := s.producer.compare(o.producer); c != 0 {
+		return c
+	}
+	return cmp.Compare(s.serial, o.serial)
+}

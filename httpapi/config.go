@@ -1,0 +1,107 @@
+package httpapi
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/raftlookupd/raftlookupd/fsm"
+)
+
+// Replica is what the HTTP API needs from the replica that it belongs to. The methods may be
+// called from many goroutines at once.
+//
+// An error with a method Message() string, found by errors.As, is answered 503 with that message.
+// fsm.ErrChannelNotFound is answered 404, fsm.ErrIndexTooOld 410, and any other error 500.
+type Replica interface {
+	// Read waits, 250 ms at most, for the changes that this replica has said OK to, and returns
+	// the newest state.
+	Read(ctx context.Context) (*fsm.State, error)
+	// Change proposes c and waits until it is committed and applied here, ctx ends, or the
+	// replica gives up, which takes seconds at most. Then the change may still happen.
+	Change(ctx context.Context, c fsm.Change) error
+	// Ready says whether this replica should get requests, and if not, why. It does not block.
+	Ready() (ok bool, reason string)
+	// Status is encoded to JSON for /cluster/status. It does not block.
+	Status() any
+	// Fingerprint returns the registry's fingerprint at a recent applied index, or at the newest
+	// one for 0. It waits briefly for an index that is not applied yet.
+	Fingerprint(ctx context.Context, index uint64) (at uint64, fp fsm.Fingerprint, err error)
+}
+
+// Times knows what /debug shows and the registry must not hold, for it has no clock. The methods
+// do not block and may be called from many goroutines at once.
+type Times interface {
+	// LastUpdate is when the session was last heard from, in Unix nanoseconds, or 0 when the
+	// session is another replica's.
+	LastUpdate(fsm.SessionKey) int64
+	// TombstonedAt is when this replica saw the tombstone with that id; zero when it did not.
+	TombstonedAt(id uint64) time.Time
+}
+
+// Info is the answer to /info.
+type Info struct {
+	Version string `json:"version"` // semver; clients of nsqlookupd parse it
+	Name    string `json:"name,omitempty"`
+	ID      string `json:"id,omitempty"`
+}
+
+// Config says what a Server serves and what it grants its clients. A zero limit means the default
+// of DefaultConfig.
+//
+// The limits bound what one connection holds: MaxHeaderBytes and 4 KiB of request line and header
+// as read (parsed they take a few times that), 8 KiB of buffers, a goroutine, and 8 KiB while a
+// body is read. A body is never kept. An answer from the registry is shared, not copied.
+type Config struct {
+	Replica Replica      // required
+	Times   Times        // required
+	Info    Info         //
+	Logger  *slog.Logger // nil: no logging
+
+	// ReadHeaderTimeout is for the first request line and header to arrive, from the moment the
+	// connection is accepted, and for each further one from its first bytes.
+	ReadHeaderTimeout time.Duration
+	// BodyTimeout is for a whole body to arrive.
+	BodyTimeout time.Duration
+	// WriteTimeout is for the client to take a whole answer. Profiles that run for a number of
+	// seconds, changes, and what is rendered for the request have it from when they are done.
+	WriteTimeout time.Duration
+	// IdleTimeout is how long a connection may rest between two requests.
+	IdleTimeout time.Duration
+	// StopTimeout is how long Close waits for handlers after it has cut their connections and
+	// canceled their contexts.
+	StopTimeout time.Duration
+	// MaxHeaderBytes is the longest request line and header; net/http allows 4 KiB more.
+	MaxHeaderBytes int
+	// MaxBodyBytes is the longest body; no route needs one.
+	MaxBodyBytes int64
+}
+
+// DefaultConfig has the limits that a zero in Config stands for.
+func DefaultConfig() Config {
+	return Config{
+		ReadHeaderTimeout: 10 * time.Second,
+		BodyTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       120 * time.Second,
+		StopTimeout:       5 * time.Second,
+		MaxHeaderBytes:    64 << 10,
+		MaxBodyBytes:      1 << 20,
+	}
+}
+
+func (c Config) withDefaults() Config {
+	d := DefaultConfig()
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.ReadHeaderTimeout = cmp.Or(c.ReadHeaderTimeout, d.ReadHeaderTimeout)
+	c.BodyTimeout = cmp.Or(c.BodyTimeout, d.BodyTimeout)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, d.WriteTimeout)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, d.IdleTimeout)
+	c.StopTimeout = cmp.Or(c.StopTimeout, d.StopTimeout)
+	c.MaxHeaderBytes = cmp.Or(c.MaxHeaderBytes, d.MaxHeaderBytes)
+	c.MaxBodyBytes = cmp.Or(c.MaxBodyBytes, d.MaxBodyBytes)
+	return c
+}

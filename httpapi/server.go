@@ -1,0 +1,130 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// ErrStuck means that handlers did not end although their connections were cut and their contexts
+// canceled.
+var ErrStuck = errors.New("HTTP handlers did not stop")
+
+// Server serves the HTTP API. Make one with New.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	info    []byte // the body of /info
+	handler http.Handler
+	http    *http.Server
+	conns   *conns
+	cancel  context.CancelFunc // ends the context of every request
+
+	mu      sync.Mutex
+	closed  bool           // once true, serving only falls
+	serving sync.WaitGroup // calls of Serve
+
+	closing  sync.Once
+	closeErr error
+}
+
+// New builds a Server; it starts nothing.
+func New(cfg Config) *Server {
+	cfg = cfg.withDefaults()
+	base, cancel := context.WithCancel(context.Background())
+	s := &Server{
+		cfg:    cfg,
+		log:    cfg.Logger,
+		info:   mustJSON(cfg.Info),
+		conns:  newConns(),
+		cancel: cancel,
+	}
+	s.handler = s.guard(s.newRouter())
+	s.http = &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: cfg.ReadHeaderTimeout,
+		WriteTimeout:      cfg.WriteTimeout,
+		IdleTimeout:       cfg.IdleTimeout,
+		MaxHeaderBytes:    cfg.MaxHeaderBytes,
+		ConnState:         s.conns.changed,
+		BaseContext:       func(net.Listener) context.Context { return base },
+		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelWarn),
+	}
+	return s
+}
+
+// Serve answers the connections that l accepts, until Close, and then returns nil. It owns l. It
+// may be called for several listeners.
+func (s *Server) Serve(l net.Listener) error {
+	if !s.enter() {
+		return l.Close()
+	}
+	defer s.serving.Done()
+	s.log.Info("HTTP: listening on " + l.Addr().String())
+	defer s.log.Info("HTTP: closing " + l.Addr().String())
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.serving.Add(1)
+	return true
+}
+
+// Close stops accepting, hangs up on connections that wait for no answer, lets the requests in
+// work finish until ctx ends, then cuts them, and returns when every goroutine of the server has
+// ended. When some do not within StopTimeout after the cut, the error is ErrStuck. A second call
+// waits for the first and returns the same.
+func (s *Server) Close(ctx context.Context) error {
+	s.closing.Do(func() { s.closeErr = s.stop(ctx) })
+	return s.closeErr
+}
+
+func (s *Server) stop(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+
+	s.conns.hangUp()
+	err := s.http.Shutdown(ctx)
+	s.cancel()
+	if err != nil {
+		s.log.Warn("HTTP: cutting the requests that have not finished", "reason", err)
+		_ = s.http.Close() // the listeners, which Shutdown has closed before
+	}
+	s.serving.Wait()
+	if n := s.conns.wait(s.cfg.StopTimeout); n > 0 {
+		return fmt.Errorf("close HTTP server: %d connections: %w", n, ErrStuck)
+	}
+	return nil
+}
+
+// guard bounds the body of every request, whether its handler reads it or not: before it answers,
+// net/http itself reads what the handler has left.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody {
+			// Fails only where there is no connection to bound, as under a recorder in a test.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout))
+			r.Body = http.MaxBytesReader(w, r.Body, s.cfg.MaxBodyBytes)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// renewWrite starts the WriteTimeout again, for an answer that took its time to make.
+func (s *Server) renewWrite(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
+}
