@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
 
 // Config says how a replica behaves. Durations must be positive unless said otherwise.
@@ -31,6 +33,8 @@ type Config struct {
 	TombstoneLifetime time.Duration
 
 	Logger *slog.Logger
+
+	wrapLog func(raft.LogStore) raft.LogStore // for tests: a log that hangs or fails
 }
 
 // Validate names everything that is wrong.

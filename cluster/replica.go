@@ -65,6 +65,9 @@ func (r *Replica) start() error {
 		return err
 	}
 	r.stores = stores
+	if r.cfg.wrapLog != nil {
+		stores.log = r.cfg.wrapLog(stores.log)
+	}
 	if err := errors.Join(r.data.removeLeftovers(), r.data.begin(r.data.Incarnation+1)); err != nil {
 		return err
 	}

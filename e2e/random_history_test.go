@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,40 +54,68 @@ func playRandom(t *testing.T, w twins, history []string) {
 	if err == nil {
 		return
 	}
-	shown := history[:at+1]
+	s := &shrinker{w, history[:at+1], err, time.Now().Add(shrinkFor)}
 	if d := new(difference); errors.As(err, &d) {
-		shown, err = shrink(w, shown, err, time.Now().Add(shrinkFor))
+		s.shrink()
 	}
-	t.Errorf("%v\nstep %d of the history; what shows it, as a file for testdata/history:\n%s\nlistings",
-		err, at+1, strings.Join(shown, "\n"))
+	t.Errorf("%v\nfound at step %d; this history shows it, as a file for testdata/history:\n%s\nlistings",
+		s.last, at+1, strings.Join(s.history, "\n"))
 }
 
 // play returns the index of the step that went wrong, if any did. It leaves the registries empty.
 func play(w twins, history []string) (at int, err error) {
+	return playListing(w, history, func(int) bool { return true })
+}
+
+// playListing compares all listings after the steps that it is told to.
+func playListing(w twins, history []string, after func(at int) bool) (at int, err error) {
 	p := newPlayer(w)
 	for i, line := range history {
-		if err := errors.Join(p.step(line), p.listings(names...)); err != nil {
+		err := p.step(line)
+		if after(i) {
+			err = errors.Join(err, p.listings(names...))
+		}
+		if err != nil {
 			return i, errors.Join(err, p.finish())
 		}
 	}
 	return len(history) - 1, p.finish()
 }
 
-// shrink drops steps, in ever smaller pieces, as long as the rest still shows a difference.
-func shrink(w twins, history []string, last error, deadline time.Time) ([]string, error) {
-	for size := len(history) / 2; size > 0; size /= 2 {
-		for from := 0; from+size <= len(history); {
-			if time.Now().After(deadline) {
-				return history, last
-			}
-			rest := append(append([]string{}, history[:from]...), history[from+size:]...)
-			at, err := play(w, rest)
-			if d := new(difference); !errors.As(err, &d) || errors.Is(err, errBadStep) {
+// shrinker makes a failing history shorter. It compares listings at the end only, to be fast.
+type shrinker struct {
+	twins
+	history  []string
+	last     error // what the history shows
+	deadline time.Time
+}
+
+// shrink drops connections, then steps in ever smaller pieces, as long as the rest still shows a
+// difference.
+func (s *shrinker) shrink() {
+	for i := range producerNames {
+		s.try(slices.DeleteFunc(slices.Clone(s.history), func(line string) bool {
+			return strings.HasPrefix(line, connName(i)+" ")
+		}))
+	}
+	for size := len(s.history) / 2; size > 0; size /= 2 {
+		for from := 0; from+size <= len(s.history); {
+			if !s.try(slices.Concat(s.history[:from], s.history[from+size:])) {
 				from += size
-				continue
 			}
-			history, last = rest[:at+1], err
 		}
 	}
-	return history, last
+}
+
+// try takes the shorter history if it will do.
+func (s *shrinker) try(shorter []string) bool {
+	if time.Now().After(s.deadline) {
+		return false
+	}
+	at, err := playListing(s.twins, shorter, func(at int) bool { return at == len(shorter)-1 })
+	if d := new(difference); !errors.As(err, &d) || errors.Is(err, errBadStep) {
+		return false
+	}
+	s.history, s.last = shorter[:at+1], err
+	return true
 }

@@ -39,7 +39,7 @@ func (w *writer) history(steps int) []string {
 // some returns the next step, or the two that only make sense together.
 func (w *writer) some() []string {
 	conn := w.IntN(len(producerNames))
-	name := string(rune('A' + conn))
+	name := connName(conn)
 	if !w.open[conn] {
 		w.open[conn] = true
 		return []string{name + " open", name + " identify " + producerNames[conn]}
@@ -61,6 +61,9 @@ func (w *writer) some() []string {
 		return []string{w.change()}
 	}
 }
+
+// connName names the connection of a producer.
+func connName(producer int) string { return string(rune('A' + producer)) }
 
 func (w *writer) registration() string {
 	if w.IntN(3) == 0 {

@@ -28,6 +28,8 @@ const (
 	MaxBatch = 4096     // changes in an entry
 	maxText  = 64 << 10 // bytes of a text that an nsqd or an HTTP client chose
 	maxID    = 255      // bytes of a replica's id or name
+	// MaxEntryBytes is the longest entry. It has room for any one change.
+	MaxEntryBytes = 512 << 10
 )
 
 var (
@@ -106,9 +108,15 @@ func (e *entry) decode(data []byte) error {
 	if err := CheckEntry(data); err != nil {
 		return err
 	}
+	if len(data) > MaxEntryBytes {
+		return fmt.Errorf("%w: %d bytes", errMalformed, len(data))
+	}
 	e.decision = data[1] == originDecisions
 	e.header = Header{}
 	e.changes = e.changes[:0]
+	if len(data) > MaxEntryBytes {
+		return fmt.Errorf("%w: %d bytes", errMalformed, len(data))
+	}
 	d := decoder{rest: string(data[2 : len(data)-crcLength])}
 	if !e.decision {
 		e.header.Replica = d.text(maxID)

@@ -291,4 +291,3 @@ func TestDecoderNumbers(t *testing.T) {
 		}
 	})
 }
-

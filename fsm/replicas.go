@@ -79,7 +79,7 @@ func (r *Registry) admit(h Header, changes []Change) (skip int, err error) {
 	if h.First == 0 || h.First > last+1 {
 		return 0, &GapError{Expected: last + 1}
 	}
-	return min(int(last+1-h.First), len(changes)), nil
+	return int(min(last+1-h.First, uint64(len(changes)))), nil
 }
 
 func (r *Registry) record(number uint64, err error) {

@@ -3,7 +3,6 @@ package fsm
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -64,8 +63,10 @@ func (b *builder) build() (snapshotHeader, error) {
 			}
 		}
 	}
-	if _, err := b.frames.r.ReadByte(); !errors.Is(err, io.EOF) {
+	if _, err := b.frames.r.ReadByte(); err == nil {
 		return h, fmt.Errorf("%w: more follows the snapshot's end", errMalformed)
+	} else if !errors.Is(err, io.EOF) {
+		return h, err
 	}
 	if b.r.sum != h.fingerprint {
 		return h, fmt.Errorf("%w: fingerprint %s, the header says %s", errMalformed, b.r.sum, h.fingerprint)
@@ -107,6 +108,12 @@ func (b *builder) session(d *decoder) error {
 	if n := len(b.sessions); n > 0 && b.sessions[n-1].serial >= s.serial {
 		return fmt.Errorf("%w: sessions out of order", errMalformed)
 	}
+	if s.serial > b.r.serial {
+		return fmt.Errorf("%w: serial %d, the registry's last is %d", errMalformed, s.serial, b.r.serial)
+	}
+	if _, known := b.r.findReplica(s.key.Replica); !known {
+		return fmt.Errorf("%w: session of a replica that is not there", errMalformed)
+	}
 	if b.r.sessions[s.key] != nil {
 		return fmt.Errorf("%w: a session appears twice", errMalformed)
 	}
@@ -126,12 +133,18 @@ func (b *builder) topic(d *decoder) error {
 	if name, _, ok := b.r.topics.Max(); ok && name >= t.name {
 		return fmt.Errorf("%w: topics out of order", errMalformed)
 	}
+	if t.modified > b.r.index { // the entry at that index would alter what is published
+		return fmt.Errorf("%w: topic modified at index %d, after the snapshot", errMalformed, t.modified)
+	}
 	if t.registered {
 		b.r.counts.Topics++
 		b.r.add(b.r.hash.topic(t.name))
 	}
 	if err := errors.Join(b.channels(t, d), b.holders(t, d), b.tombstones(t, d)); err != nil {
 		return err
+	}
+	if !t.registered && len(t.channels) == 0 {
+		return fmt.Errorf("%w: topic of which nothing is left", errMalformed)
 	}
 	b.r.topics.Load(t.name, t)
 	return nil
@@ -196,6 +209,9 @@ func (b *builder) tombstones(t *topic, d *decoder) error {
 	for n := d.number(); n > 0 && !d.failed; n-- {
 		stone := tombstone{producer: d.producer(), id: d.number()}
 		stone.producer.Address = keep(stone.producer.Address)
+		if stone.id == 0 || stone.id > b.r.serial {
+			return fmt.Errorf("%w: tombstone of id %d", errMalformed, stone.id)
+		}
 		if !t.holds(stone.producer) {
 			return fmt.Errorf("%w: tombstone of a producer that does not have the topic", errMalformed)
 		}
@@ -219,18 +235,30 @@ type frameReader struct {
 const maxFrame = 1 << 30
 
 func (f *frameReader) next() (*decoder, error) {
-	n, err := binary.ReadUvarint(f.r)
+	n, err := f.length()
 	if err != nil {
-		return nil, cutShort(err)
-	}
-	if n > maxFrame {
-		return nil, fmt.Errorf("%w: frame of %d bytes", errMalformed, n)
+		return nil, err
 	}
 	f.buf.Reset()
 	if _, err := io.CopyN(&f.buf, f.r, int64(n)); err != nil {
 		return nil, cutShort(err)
 	}
 	return &decoder{rest: f.buf.String()}, nil
+}
+
+// length reads a frame's length.
+func (f *frameReader) length() (n uint64, err error) {
+	for shift := 0; n <= maxFrame && shift < 64; shift += 7 {
+		b, err := f.r.ReadByte()
+		if err != nil {
+			return 0, cutShort(err)
+		}
+		n |= uint64(b&0x7f) << shift
+		if b < 0x80 && n <= maxFrame {
+			return n, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: frame of more than %d bytes", errMalformed, maxFrame)
 }
 
 // cutShort turns an end of the file where none should be into errMalformed.
