@@ -7,7 +7,7 @@ import (
 )
 
 func (s *Server) createTopic(w http.ResponseWriter, r *http.Request) answer {
-	_, topic, problem := topicParam(w, r)
+	_, topic, problem := topicParam(r)
 	if problem != nil {
 		return *problem
 	}
@@ -18,7 +18,7 @@ func (s *Server) createTopic(w http.ResponseWriter, r *http.Request) answer {
 }
 
 func (s *Server) deleteTopic(w http.ResponseWriter, r *http.Request) answer {
-	_, topic, problem := topicParam(w, r)
+	_, topic, problem := topicParam(r)
 	if problem != nil {
 		return *problem
 	}
@@ -29,7 +29,7 @@ func (s *Server) deleteTopic(w http.ResponseWriter, r *http.Request) answer {
 }
 
 func (s *Server) tombstone(w http.ResponseWriter, r *http.Request) answer {
-	q, topic, problem := topicParam(w, r)
+	q, topic, problem := topicParam(r)
 	if problem != nil {
 		return *problem
 	}
@@ -52,7 +52,7 @@ const maxNodeLength = 4 << 10
 func mayExist(topic string) bool { return topic == fsm.AllTopics || fsm.ValidName(topic) }
 
 func (s *Server) createChannel(w http.ResponseWriter, r *http.Request) answer {
-	topic, channel, problem := channelParams(w, r)
+	topic, channel, problem := channelParams(r)
 	if problem != nil {
 		return *problem
 	}
@@ -60,7 +60,7 @@ func (s *Server) createChannel(w http.ResponseWriter, r *http.Request) answer {
 }
 
 func (s *Server) deleteChannel(w http.ResponseWriter, r *http.Request) answer {
-	topic, channel, problem := channelParams(w, r)
+	topic, channel, problem := channelParams(r)
 	if problem != nil {
 		return *problem
 	}
@@ -69,8 +69,8 @@ func (s *Server) deleteChannel(w http.ResponseWriter, r *http.Request) answer {
 
 // channelParams checks the topic wholly before it looks for the channel (nsqio/nsq,
 // internal/http_api/topic_channel_args.go). When problem is not nil it is the answer.
-func channelParams(w http.ResponseWriter, r *http.Request) (topic, channel string, problem *answer) {
-	q, topic, problem := topicParam(w, r)
+func channelParams(r *http.Request) (topic, channel string, problem *answer) {
+	q, topic, problem := topicParam(r)
 	if problem != nil {
 		return "", "", problem
 	}

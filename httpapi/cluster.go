@@ -19,7 +19,7 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) answer {
 }
 
 func (s *Server) fingerprint(w http.ResponseWriter, r *http.Request) answer {
-	q, ok := params(w, r)
+	q, ok := params(r)
 	if !ok {
 		return answerInvalidRequest
 	}

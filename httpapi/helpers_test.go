@@ -36,8 +36,7 @@ type fakeReplica struct {
 	readErr, changeErr, fingerprintErr error
 	notReady                           string
 	statusValue                        any
-	onRead                             func()
-	onChange                           func(context.Context) error
+	onRead, onChange                   func(context.Context) error
 }
 
 func newFakeReplica(t testing.TB) *fakeReplica {
@@ -73,9 +72,11 @@ func (f *fakeReplica) applyChange(c fsm.Change) (uint64, error) {
 	return f.number, outcome.Result(f.number)
 }
 
-func (f *fakeReplica) Read(context.Context) (*fsm.State, error) {
+func (f *fakeReplica) Read(ctx context.Context) (*fsm.State, error) {
 	if f.onRead != nil {
-		f.onRead()
+		if err := f.onRead(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return f.registry.State(), f.readErr
 }
@@ -247,21 +248,6 @@ func bodyOf(t testing.TB, response string) string {
 }
 
 // eventually waits until check returns nil.
-func eventually(t testing.TB, check func() error) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		err := check()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("still: %v", err)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
 func await[T any](t testing.TB, c <-chan T, what string) T {
 	t.Helper()
 	select {
@@ -286,4 +272,11 @@ func unchunk(t testing.TB, response string) string {
 		t.Fatalf("read body: %v", err)
 	}
 	return string(b)
+}
+
+// busyFor is a handler that takes its time: what it takes is the point of the test.
+func busyFor(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	<-t.C
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 )
 
 // maxPlainPairs is well below the number of pairs that url.ParseQuery refuses (10,000 in Go 1.26).
@@ -48,30 +47,22 @@ func (q query) get(key string) (string, bool) {
 
 // params parses the query and reads the body to its end, as nsqlookupd does for the routes that
 // take parameters (nsqio/nsq, internal/http_api/req_params.go). Either fault is INVALID_REQUEST.
-func params(w http.ResponseWriter, r *http.Request) (query, bool) {
+func params(r *http.Request) (query, bool) {
 	q, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
 		return query{}, false
 	}
-	return q, discardBody(w, r) == nil
-}
-
-func discardBody(w http.ResponseWriter, r *http.Request) error {
 	if r.Body == nil || r.Body == http.NoBody {
-		return nil
+		return q, true
 	}
-	if _, err := io.Copy(io.Discard, r.Body); err != nil {
-		return err
-	}
-	// From here on net/http reads ahead to notice that the client leaves; guard's deadline would
-	// look like that.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-	return nil
+	// At the body's end net/http lifts the deadline that guard has set.
+	_, err = io.Copy(io.Discard, r.Body)
+	return q, err == nil
 }
 
 // topicParam is params for the routes that need a topic. When problem is not nil it is the answer.
-func topicParam(w http.ResponseWriter, r *http.Request) (q query, topic string, problem *answer) {
-	q, ok := params(w, r)
+func topicParam(r *http.Request) (q query, topic string, problem *answer) {
+	q, ok := params(r)
 	if !ok {
 		return query{}, "", &answerInvalidRequest
 	}

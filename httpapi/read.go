@@ -8,8 +8,8 @@ func (s *Server) showInfo(http.ResponseWriter, *http.Request) answer {
 	return answer{http.StatusOK, formJSON, s.info}
 }
 
-func (s *Server) lookup(w http.ResponseWriter, r *http.Request) answer {
-	_, topic, problem := topicParam(w, r)
+func (s *Server) lookup(_ http.ResponseWriter, r *http.Request) answer {
+	_, topic, problem := topicParam(r)
 	if problem != nil {
 		return *problem
 	}
@@ -24,8 +24,8 @@ func (s *Server) lookup(w http.ResponseWriter, r *http.Request) answer {
 	return answer{http.StatusOK, formJSON, body}
 }
 
-func (s *Server) channels(w http.ResponseWriter, r *http.Request) answer {
-	_, topic, problem := topicParam(w, r)
+func (s *Server) channels(_ http.ResponseWriter, r *http.Request) answer {
+	_, topic, problem := topicParam(r)
 	if problem != nil {
 		return *problem
 	}

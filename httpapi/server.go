@@ -25,10 +25,6 @@ type Server struct {
 	conns   *conns
 	cancel  context.CancelFunc // ends the context of every request
 
-	mu      sync.Mutex
-	closed  bool           // once true, serving only falls
-	serving sync.WaitGroup // calls of Serve
-
 	closing  sync.Once
 	closeErr error
 }
@@ -40,7 +36,7 @@ func New(cfg Config) *Server {
 	s := &Server{
 		cfg:    cfg,
 		log:    cfg.Logger,
-		info:   mustJSON(cfg.Info),
+		info:   encodeKnown(cfg.Info),
 		conns:  newConns(),
 		cancel: cancel,
 	}
@@ -58,13 +54,9 @@ func New(cfg Config) *Server {
 	return s
 }
 
-// Serve answers the connections that l accepts, until Close, and then returns nil. It owns l. It
-// may be called for several listeners.
+// Serve answers the connections that l accepts, until Close, and then returns nil, at once when
+// Close was before. It owns l. It may be called for several listeners.
 func (s *Server) Serve(l net.Listener) error {
-	if !s.enter() {
-		return l.Close()
-	}
-	defer s.serving.Done()
 	s.log.Info("HTTP: listening on " + l.Addr().String())
 	defer s.log.Info("HTTP: closing " + l.Addr().String())
 	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -73,19 +65,9 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil
 }
 
-func (s *Server) enter() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return false
-	}
-	s.serving.Add(1)
-	return true
-}
-
 // Close stops accepting, hangs up on connections that wait for no answer, lets the requests in
-// work finish until ctx ends, then cuts them, and returns when every goroutine of the server has
-// ended. When some do not within StopTimeout after the cut, the error is ErrStuck. A second call
+// work finish until ctx ends, then cuts them, and returns when the goroutines of all connections
+// have ended. When some do not within StopTimeout after the cut, the error is ErrStuck. A second call
 // waits for the first and returns the same.
 func (s *Server) Close(ctx context.Context) error {
 	s.closing.Do(func() { s.closeErr = s.stop(ctx) })
@@ -93,18 +75,13 @@ func (s *Server) Close(ctx context.Context) error {
 }
 
 func (s *Server) stop(ctx context.Context) error {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-
 	s.conns.hangUp()
-	err := s.http.Shutdown(ctx)
+	err := s.http.Shutdown(ctx) // whatever it returns, nothing accepts any more
 	s.cancel()
 	if err != nil {
 		s.log.Warn("HTTP: cutting the requests that have not finished", "reason", err)
-		_ = s.http.Close() // the listeners, which Shutdown has closed before
+		_ = s.http.Close() // its error is about the listeners, which Shutdown has closed
 	}
-	s.serving.Wait()
 	if n := s.conns.wait(s.cfg.StopTimeout); n > 0 {
 		return fmt.Errorf("close HTTP server: %d connections: %w", n, ErrStuck)
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/raftlookupd/raftlookupd/fsm"
+
+	"github.com/raftlookupd/raftlookupd/internal/eventually"
 )
 
 // short is for what must run out, ample for what must not although the machine is busy.
@@ -19,26 +21,6 @@ const (
 	short = 50 * time.Millisecond
 	ample = 500 * time.Millisecond
 )
-
-func (s *running) close(t *testing.T, bound time.Duration) error {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), bound)
-	defer cancel()
-	result := make(chan error, 1)
-	go func() { result <- s.Close(ctx) }()
-	err := await(t, result, "Close")
-	if served := await(t, s.served, "Serve"); served != nil {
-		t.Errorf("Serve returned %v", served)
-	}
-	return err
-}
-
-// open reports how many connections the server has.
-func (s *running) open() int {
-	s.conns.mu.Lock()
-	defer s.conns.mu.Unlock()
-	return len(s.conns.silent)
-}
 
 func TestSilentConnectionIsClosed(t *testing.T) {
 	s := start(t, Config{Replica: newFakeReplica(t), ReadHeaderTimeout: short})
@@ -54,11 +36,12 @@ func TestSlowHeaderIsClosed(t *testing.T) {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		for { // a byte each millisecond must not extend the time
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for range tick.C { // a byte each millisecond must not extend the time
 			if _, err := io.WriteString(c, "X"); err != nil {
 				return
 			}
-			time.Sleep(time.Millisecond)
 		}
 	}()
 	if got := c.receive(); got != "" {
@@ -142,19 +125,37 @@ func TestBodyDeadlineEndsWithTheBody(t *testing.T) {
 	}
 }
 
-// bigStatus is more than the buffers of a loopback connection hold.
-var bigStatus = strings.Repeat("x", 32<<20)
+// bigStatus is more than the buffers of a loopback connection hold when the client's are small.
+var bigStatus = strings.Repeat("x", 8<<20)
+
+// keepLittle makes the client's receive buffer small, so that the server's fills up sooner.
+func (c client) keepLittle() {
+	c.t.Helper()
+	tcp, ok := c.Conn.(*net.TCPConn)
+	if !ok {
+		c.t.Fatalf("%T is no TCP connection", c.Conn)
+	}
+	if err := tcp.SetReadBuffer(4 << 10); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// startReading sends a request for the status and reads the first bytes of the answer, no more.
+func startReading(c client) {
+	c.t.Helper()
+	c.keepLittle()
+	c.send("GET /cluster/status HTTP/1.1\r\nHost: h\r\n\r\n")
+	if _, err := io.ReadFull(c, make([]byte, 10)); err != nil {
+		c.t.Fatal(err)
+	}
+}
 
 func TestClientThatStopsReading(t *testing.T) {
 	replica := newFakeReplica(t)
 	replica.statusValue = bigStatus
 	s := start(t, Config{Replica: replica, WriteTimeout: ample})
-	c := dial(t, s.addr)
-	c.send("GET /cluster/status HTTP/1.1\r\nHost: h\r\n\r\n")
-	if _, err := io.ReadFull(c, make([]byte, 10)); err != nil { // so the answer is under way
-		t.Fatal(err)
-	}
-	eventually(t, func() error {
+	startReading(dial(t, s.addr))
+	eventually.True(t, patience, "the connections are counted", func() error {
 		if n := s.open(); n != 0 {
 			return fmt.Errorf("%d connections are open", n)
 		}
@@ -162,10 +163,28 @@ func TestClientThatStopsReading(t *testing.T) {
 	})
 }
 
+// The connection above is found out by the deadline of a rendered answer, this one by net/http's.
+func TestClientThatNeverReads(t *testing.T) {
+	s := start(t, Config{Replica: newFakeReplica(t), WriteTimeout: short})
+	c := dial(t, s.addr)
+	c.keepLittle()
+	requests := strings.Repeat("GET /ping HTTP/1.1\r\nHost: h\r\n\r\n", 100)
+	for {
+		_, err := io.WriteString(c, requests)
+		var timeout net.Error
+		if errors.As(err, &timeout) && timeout.Timeout() {
+			t.Fatal("the server has not hung up")
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
 func TestWriteTimeoutStartsWhenTheChangeIsDone(t *testing.T) {
 	replica := newFakeReplica(t)
 	replica.onChange = func(context.Context) error {
-		<-time.After(ample + short)
+		busyFor(ample + short)
 		return nil
 	}
 	s := start(t, Config{Replica: replica, WriteTimeout: ample})
@@ -174,178 +193,9 @@ func TestWriteTimeoutStartsWhenTheChangeIsDone(t *testing.T) {
 	}
 }
 
-// openAll opens one connection of each kind that sends or reads too little, and waits until the
-// server knows them. The last two have a request in work.
-func openAll(t *testing.T, s *running, inWork bool) {
-	t.Helper()
-	dial(t, s.addr)                                     // silent
-	dial(t, s.addr).send("GET /ping HTTP/1.1\r\nHost:") // slow
-	idle := dial(t, s.addr)
-	idle.send("GET /ping HTTP/1.1\r\nHost: h\r\n\r\n")
-	if _, err := io.ReadFull(idle, make([]byte, 10)); err != nil {
-		t.Fatal(err)
-	}
-	n := 3
-	if inWork {
-		dial(t, s.addr).send("POST /topic/create?topic=t HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nx")
-		deaf := dial(t, s.addr)
-		deaf.send("GET /cluster/status HTTP/1.1\r\nHost: h\r\n\r\n")
-		if _, err := io.ReadFull(deaf, make([]byte, 10)); err != nil {
-			t.Fatal(err)
-		}
-		n += 2
-	}
-	eventually(t, func() error {
-		if got := s.open(); got != n {
-			return fmt.Errorf("%d connections are open, want %d", got, n)
-		}
-		return nil
-	})
-}
-
-func TestCloseAtOnceWithoutRequests(t *testing.T) {
-	s := start(t, Config{Replica: newFakeReplica(t)})
-	openAll(t, s, false)
-	begin := time.Now()
-	if err := s.close(t, patience); err != nil {
-		t.Error(err)
-	}
-	// net/http by itself takes five seconds.
-	if took := time.Since(begin); took > 3*time.Second {
-		t.Errorf("took %v", took)
-	}
-}
-
-func TestCloseCutsWhatIsLeft(t *testing.T) {
-	replica := newFakeReplica(t)
-	replica.statusValue = bigStatus
-	log, logged := newLog(slog.LevelWarn)
-	s := start(t, Config{Replica: replica, Logger: log})
-	openAll(t, s, true)
-	if err := s.close(t, short); err != nil {
-		t.Error(err)
-	}
-	if n := s.open(); n != 0 {
-		t.Errorf("%d connections are open", n)
-	}
-	if !strings.Contains(logged.String(), "cutting") {
-		t.Errorf("log: %q", logged)
-	}
-}
-
-func TestCloseLetsRequestsFinish(t *testing.T) {
-	replica := newFakeReplica(t)
-	entered, release := make(chan struct{}), make(chan struct{})
-	replica.onChange = func(ctx context.Context) error {
-		close(entered)
-		select {
-		case <-release:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	s := start(t, Config{Replica: replica})
-	c := dial(t, s.addr)
-	c.send("POST /topic/create?topic=t HTTP/1.1\r\nHost: h\r\n\r\n")
-	await(t, entered, "the change")
-	closed := make(chan error, 1)
-	go func() { closed <- s.Close(context.Background()) }()
-	await(t, s.served, "Serve") // the listener is closed
-	select {
-	case err := <-closed:
-		t.Fatalf("Close returned %v before the request was done", err)
-	default:
-	}
-	close(release)
-	if got := dateLine.ReplaceAllString(c.receive(), ""); got != done {
-		t.Errorf("got %q", got)
-	}
-	if err := await(t, closed, "Close"); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestCloseCancelsHandlers(t *testing.T) {
-	replica := newFakeReplica(t)
-	entered := make(chan struct{})
-	replica.onChange = func(ctx context.Context) error {
-		close(entered)
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	log, logged := newLog(slog.LevelError)
-	s := start(t, Config{Replica: replica, Logger: log})
-	dial(t, s.addr).send("POST /topic/create?topic=t HTTP/1.1\r\nHost: h\r\n\r\n")
-	await(t, entered, "the change")
-	if err := s.close(t, short); err != nil {
-		t.Error(err)
-	}
-	if logged.String() != "" {
-		t.Errorf("a canceled request is no error: %s", logged)
-	}
-}
-
-func TestCloseReportsStuckHandlers(t *testing.T) {
-	replica := newFakeReplica(t)
-	entered, release := make(chan struct{}), make(chan struct{})
-	replica.onChange = func(context.Context) error {
-		close(entered)
-		<-release
-		return nil
-	}
-	s := start(t, Config{Replica: replica, StopTimeout: short})
-	dial(t, s.addr).send("POST /topic/create?topic=t HTTP/1.1\r\nHost: h\r\n\r\n")
-	await(t, entered, "the change")
-	if err := s.close(t, short); !errors.Is(err, ErrStuck) {
-		t.Errorf("got %v", err)
-	}
-	if err := s.Close(context.Background()); !errors.Is(err, ErrStuck) {
-		t.Errorf("second Close: %v", err)
-	}
-	close(release)
-}
-
-func TestCloseBeforeServe(t *testing.T) {
-	s := New(Config{Replica: newFakeReplica(t), Times: fakeTimes{}})
-	for range 2 {
-		if err := s.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Serve(l); err != nil {
-		t.Error(err)
-	}
-	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("the listener is not closed: %v", err)
-	}
-}
-
-type brokenListener struct{ net.Listener }
-
-var errBroken = errors.New("broken")
-
-func (brokenListener) Accept() (net.Conn, error) { return nil, errBroken }
-func (brokenListener) Close() error              { return nil }
-func (brokenListener) Addr() net.Addr            { return &net.TCPAddr{} }
-
-func TestServeReturnsTheListenersError(t *testing.T) {
-	s := New(Config{Replica: newFakeReplica(t), Times: fakeTimes{}})
-	if err := s.Serve(brokenListener{}); !errors.Is(err, errBroken) {
-		t.Errorf("got %v", err)
-	}
-	if err := s.Close(context.Background()); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestPanicEndsOneRequestOnly(t *testing.T) {
 	replica := newFakeReplica(t)
-	replica.onRead = func() { panic("no such luck") }
+	replica.onRead = func(context.Context) error { panic("no such luck") }
 	log, logged := newLog(slog.LevelInfo)
 	s := start(t, Config{Replica: replica, Logger: log})
 	want := jsonAnswer("500 Internal Server Error", `{"message":"INTERNAL_ERROR"}`)
@@ -359,6 +209,23 @@ func TestPanicEndsOneRequestOnly(t *testing.T) {
 	}
 	if got := exchange(t, s.addr, "GET /ping", ""); got != plainAnswer("OK") {
 		t.Errorf("afterwards: %q", got)
+	}
+}
+
+// slowStatus takes its time to encode.
+type slowStatus struct{}
+
+func (slowStatus) MarshalJSON() ([]byte, error) {
+	busyFor(ample + short)
+	return []byte(`{}`), nil
+}
+
+func TestWriteTimeoutStartsWhenTheAnswerIsRendered(t *testing.T) {
+	replica := newFakeReplica(t)
+	replica.statusValue = slowStatus{}
+	s := start(t, Config{Replica: replica, WriteTimeout: ample})
+	if got := exchange(t, s.addr, "GET /cluster/status", ""); got != okJSON(`{}`) {
+		t.Errorf("got %q", got)
 	}
 }
 
