@@ -28,6 +28,9 @@ const identityFormat = 1
 const moveAway = "move the data path away and start again: a replica of a cluster gets everything back " +
 	"from the others, a lone one starts empty and its nsqds register again"
 
+// checkDisk is what to do when the data may be sound but cannot be got at.
+const checkDisk = "check the disk and this user's rights there, or choose another -data-path"
+
 // identity is who a data path belongs to. It is written whole, never in place.
 type identity struct {
 	Format      int    `json:"format"`
@@ -92,13 +95,17 @@ func (d *dataPath) load(name string, nameGiven bool) error {
 		return d.create(name)
 	}
 	if err != nil {
-		return dataError(d.dir, "cannot read %s: %w", identityFile, err)
+		return dataError(d.dir, "cannot read %s: %w: %s", identityFile, err, checkDisk)
 	}
-	if err := json.Unmarshal(raw, &d.identity); err != nil || d.ID == "" || d.Name == "" {
-		return dataError(d.dir, "%s is corrupt (%v): %s", identityFile, err, moveAway)
-	}
-	if d.Format > identityFormat {
+	err = json.Unmarshal(raw, &d.identity)
+	if d.Format > identityFormat { // whatever else has changed in it
 		return dataError(d.dir, "was written by a newer version of raftlookupd: upgrade this one")
+	}
+	if err == nil && (d.Format < 1 || d.ID == "" || d.Name == "") {
+		err = errors.New("a field is missing")
+	}
+	if err != nil {
+		return dataError(d.dir, "%s is corrupt (%w): %s", identityFile, err, moveAway)
 	}
 	if nameGiven && d.Name != name {
 		return dataError(d.dir, "belongs to replica %q, not to %q: start with -name %s, or choose another -data-path",
@@ -132,10 +139,10 @@ func (d *dataPath) save() error {
 	}
 	path := d.file(identityFile)
 	if err := writeSynced(path+".tmp", append(raw, '\n')); err != nil {
-		return dataError(d.dir, "cannot write %s: %w", identityFile, err)
+		return dataError(d.dir, "cannot write %s: %w: %s", identityFile, err, checkDisk)
 	}
 	if err := os.Rename(path+".tmp", path); err != nil {
-		return dataError(d.dir, "cannot write %s: %w", identityFile, err)
+		return dataError(d.dir, "cannot write %s: %w: %s", identityFile, err, checkDisk)
 	}
 	return d.sync()
 }
@@ -153,10 +160,10 @@ func writeSynced(path string, data []byte) error {
 func (d *dataPath) sync() error {
 	f, err := os.Open(d.dir)
 	if err != nil {
-		return dataError(d.dir, "cannot be opened: %w", err)
+		return dataError(d.dir, "cannot be opened: %w: %s", err, checkDisk)
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return dataError(d.dir, "cannot be synced: %w", err)
+		return dataError(d.dir, "cannot be synced: %w: %s", err, checkDisk)
 	}
 	return nil
 }
@@ -171,12 +178,12 @@ func (d *dataPath) begin(incarnation uint64) error {
 func (d *dataPath) removeLeftovers() error {
 	entries, err := os.ReadDir(d.file(snapshotDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return dataError(d.dir, "cannot read %s: %w", snapshotDir, err)
+		return dataError(d.dir, "cannot read %s: %w: %s", snapshotDir, err, checkDisk)
 	}
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), ".tmp") {
 			if err := os.RemoveAll(filepath.Join(d.file(snapshotDir), e.Name())); err != nil {
-				return dataError(d.dir, "cannot remove an unfinished snapshot: %w", err)
+				return dataError(d.dir, "cannot remove an unfinished snapshot: %w: %s", err, checkDisk)
 			}
 		}
 	}

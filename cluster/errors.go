@@ -22,6 +22,7 @@ var (
 	ErrNotReached   = &Error{"INDEX_NOT_REACHED", "this replica has not applied that index yet"}
 	ErrOverloaded   = &Error{"OVERLOADED", "too many changes wait to be committed"}
 	ErrInvalid      = &Error{"INVALID_ARGUMENT", "a text is longer than the registry takes"}
+	ErrTooLarge     = &Error{"TOO_LARGE", "the change is larger than the log takes"}
 	ErrClosed       = &Error{"CLOSED", "this replica is stopping"}
 	ErrIsolated     = &Error{"ISOLATED", "this replica has heard no leader for too long and takes no nsqds"}
 )

@@ -12,6 +12,9 @@ import (
 const (
 	maxBatchChanges = 256
 	maxBatchBytes   = 128 << 10
+	// maxChangeBytes bounds a change by what package fsm takes for a text. An entry with a longer one
+	// is refused as a whole, however often it is sent, and with it all that comes after.
+	maxChangeBytes = 64 << 10
 	// maxQueuedBytes bounds the changes that wait; beyond it new ones are refused with
 	// ErrOverloaded. Ends of sessions are always taken: there are no more than connections.
 	maxQueuedBytes = 64 << 20
@@ -53,6 +56,9 @@ func newJournal(id string, incarnation uint64) *journal {
 // in the queue it would hold up all that come after it.
 func (j *journal) append(c fsm.Change, owner completer) (uint64, error) {
 	encoded := fsm.AppendChange(nil, c)
+	if len(encoded) > maxChangeBytes {
+		return 0, ErrTooLarge
+	}
 	if err := fsm.CheckChange(encoded); err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -128,6 +134,13 @@ func (j *journal) is(id string, incarnation uint64) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.id == id && j.incarnation == incarnation
+}
+
+// begun is the incarnation that the journal's batches belong to.
+func (j *journal) begun() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.incarnation
 }
 
 // observe takes out the changes up to last, which are applied, and tells their owners what result

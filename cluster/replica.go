@@ -138,6 +138,9 @@ func (r *Replica) restored() {
 // fenced begins a new incarnation when the registry knows a greater one than this: the identity in
 // the data path is older than the log, as after a restore from a backup.
 func (r *Replica) fenced(known *fsm.IncarnationError) error {
+	if known.Known <= r.data.Incarnation {
+		return nil // of a batch that was on its way when this incarnation began
+	}
 	if err := r.data.begin(known.Known + 1); err != nil {
 		return err
 	}

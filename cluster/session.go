@@ -14,6 +14,7 @@ type Session struct {
 	number   uint64
 	evict    func()
 
+	telling  sync.Mutex // held from a decision until it is queued: the registry gets them in order
 	mu       sync.Mutex
 	pending  int           // changes that are not applied
 	below    chan struct{} // closed when pending falls; nil while nobody waits
@@ -115,6 +116,8 @@ func (s *Session) complete(_ uint64, result error) {
 // Ping notes that the nsqd lives. Its first one says that it has registered all it has. It does
 // not block.
 func (s *Session) Ping() {
+	s.telling.Lock()
+	defer s.telling.Unlock()
 	s.mu.Lock()
 	s.heard()
 	settle, activate := !s.settled, !s.active
@@ -128,12 +131,15 @@ func (s *Session) Ping() {
 	}
 }
 
-// tell queues a change that no client waits for. When it cannot be queued, the nsqd has to come
-// again.
+// tell queues a change that no client waits for, but that the next read sees. When it cannot be
+// queued, the nsqd has to come again.
 func (s *Session) tell(c fsm.Change) {
-	if _, err := s.append(c); err != nil {
+	number, err := s.append(c)
+	if err != nil {
 		s.evict()
+		return
 	}
+	s.sessions.journal.ack(number)
 }
 
 // heard begins the silence anew. It starts below zero because the first step after it may have
@@ -145,6 +151,8 @@ func (s *Session) heard() {
 
 // age lets the silence grow, and tells the registry when it is longer than the timeout.
 func (s *Session) age(step, timeout time.Duration) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
 	s.mu.Lock()
 	s.silence += step
 	silent := s.active && !s.closed && s.silence > timeout
@@ -165,7 +173,8 @@ func (s *Session) Close() {
 	s.mu.Unlock()
 	if !closed {
 		s.sessions.remove(s)
-		_, _ = s.append(fsm.CloseSession(s.number)) // fails only when the replica is closing
+		number, _ := s.append(fsm.CloseSession(s.number)) // fails only when the replica is closing
+		s.sessions.journal.ack(number)
 	}
 }
 

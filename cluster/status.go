@@ -72,7 +72,7 @@ func (r *Replica) Status(addresses Addresses) Status {
 		ClusterID: r.data.Cluster, Role: r.role(), Term: r.raft.CurrentTerm(),
 		Ready: ready, Reason: reason,
 		CommitIndex: r.raft.CommitIndex(), AppliedIndex: r.raft.AppliedIndex(),
-		LastContactMS: r.lastContact(), Incarnation: r.data.Incarnation,
+		LastContactMS: r.lastContact(), Incarnation: r.journal.begun(),
 		Addresses: addresses, Registry: registryStatus(state),
 	}
 	s.Registry.Pending = r.journal.length()

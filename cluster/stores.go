@@ -28,11 +28,15 @@ type stores struct {
 
 // openStores verifies the data path's log and snapshots and opens them.
 func openStores(d *dataPath, logger hclog.Logger) (*stores, error) {
+	_, missing := os.Stat(d.file(snapshotDir))
 	snapshots, err := raft.NewFileSnapshotStoreWithLogger(d.dir, retainSnapshots, logger)
 	if err != nil {
-		return nil, dataError(d.dir, "cannot keep snapshots: %w", err)
+		return nil, dataError(d.dir, "cannot keep snapshots: %w: %s", err, checkDisk)
 	}
 	if err := d.verify(snapshots); err != nil {
+		if missing != nil {
+			_ = os.Remove(d.file(snapshotDir)) // the library has made it just now
+		}
 		return nil, err
 	}
 	s := &stores{snapshots: snapshots}
@@ -45,7 +49,12 @@ func openStores(d *dataPath, logger hclog.Logger) (*stores, error) {
 	return s, nil
 }
 
-func (s *stores) openLog(d *dataPath) error {
+func (s *stores) openLog(d *dataPath) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // bbolt's way to say that its free list is corrupt
+			err = dataError(d.dir, "cannot open %s: %v: %s", logFile, p, moveAway)
+		}
+	}()
 	bolt, err := raftboltdb.New(raftboltdb.Options{
 		Path: d.file(logFile),
 		BoltOptions: &bbolt.Options{
@@ -92,7 +101,7 @@ func (s *stores) discardHalfBootstrap(d *dataPath) error {
 		return fmt.Errorf("close the log: %w", err)
 	}
 	if err := os.Remove(d.file(logFile)); err != nil {
-		return dataError(d.dir, "cannot remove the unfinished %s: %w", logFile, err)
+		return dataError(d.dir, "cannot remove the unfinished %s: %w: %s", logFile, err, checkDisk)
 	}
 	return s.openLog(d)
 }

@@ -103,6 +103,9 @@ func (t *tombstones) watch(ctx context.Context, lifetime time.Duration, leads fu
 		changes, next := t.due(time.Now(), lifetime)
 		if len(changes) > 0 && leads() {
 			decide(changes...)
+			if len(changes) == maxBatchChanges { // more are due
+				next = time.Now()
+			}
 		}
 		if !next.IsZero() {
 			timer.Reset(time.Until(next))

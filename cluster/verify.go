@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,14 +41,15 @@ func (d *dataPath) verify(snapshots raft.SnapshotStore) error {
 	return nil
 }
 
-// verifySnapshots checks the newest snapshot's checksum and returns its index, 0 for none.
+// verifySnapshots checks the newest snapshot's checksum and content and returns its index, 0 for
+// none.
 func (d *dataPath) verifySnapshots(store raft.SnapshotStore) (uint64, error) {
 	damaged := func(id string, err error) error {
 		return dataError(d.dir, "snapshot %s is truncated or corrupt (%w): %s", id, err, moveAway)
 	}
 	list, err := store.List()
 	if err != nil {
-		return 0, dataError(d.dir, "cannot list snapshots: %w", err)
+		return 0, dataError(d.dir, "cannot list snapshots: %w: %s", err, checkDisk)
 	}
 	known := make(map[string]bool)
 	for _, meta := range list {
@@ -55,7 +57,7 @@ func (d *dataPath) verifySnapshots(store raft.SnapshotStore) (uint64, error) {
 	}
 	entries, err := os.ReadDir(d.file(snapshotDir))
 	if err != nil {
-		return 0, dataError(d.dir, "cannot read %s: %w", snapshotDir, err)
+		return 0, dataError(d.dir, "cannot read %s: %w: %s", snapshotDir, err, checkDisk)
 	}
 	for _, e := range entries {
 		if e.IsDir() && !strings.HasSuffix(e.Name(), ".tmp") && !known[e.Name()] && len(list) < retainSnapshots {
@@ -69,7 +71,14 @@ func (d *dataPath) verifySnapshots(store raft.SnapshotStore) (uint64, error) {
 	if err != nil {
 		return 0, damaged(list[0].ID, err)
 	}
-	return list[0].Index, source.Close()
+	err = errors.Join(fsm.New().Restore(source), source.Close())
+	switch {
+	case errors.Is(err, fsm.ErrTooNew):
+		return 0, dataError(d.dir, "snapshot %s: %w", list[0].ID, err)
+	case err != nil:
+		return 0, damaged(list[0].ID, err)
+	}
+	return list[0].Index, nil
 }
 
 // verifyLog reads every entry. The file is mapped into memory: a page that is missing from it is a
@@ -83,13 +92,17 @@ func (d *dataPath) verifyLog() (first, last uint64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	if info.Size() == 0 && !d.Bootstrapped {
+		return 0, 0, nil // the first start was cut short
+	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("unreadable: %v", r)
 		}
 	}()
-	if err := verifySize(path, info.Size()); err != nil {
+	buckets, err := verifyPages(path, info.Size())
+	if err != nil || buckets == 0 && !d.Bootstrapped { // likewise
 		return 0, 0, err
 	}
 	store, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: readOnly()})
@@ -105,17 +118,34 @@ func readOnly() *bbolt.Options { return &bbolt.Options{ReadOnly: true, Timeout: 
 // lockTimeout bounds the wait for bbolt's own file lock; the data path's lock is held already.
 const lockTimeout = time.Second
 
-// verifySize compares the file's length with what its meta page says.
-func verifySize(path string, size int64) (err error) {
+// verifyPages compares the file's length with what its meta page says, and touches every page:
+// what is wrong with one is an error here, but later would end the process, in a goroutine of the
+// library's.
+func verifyPages(path string, size int64) (buckets int, err error) {
 	db, err := bbolt.Open(path, 0o600, readOnly())
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return db.View(func(tx *bbolt.Tx) error {
+	err = db.View(func(tx *bbolt.Tx) error {
 		if tx.Size() > size {
 			return fmt.Errorf("%d bytes are missing at its end", tx.Size()-size)
 		}
+		return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error {
+			buckets++
+			return verifyKeys(b)
+		})
+	})
+	return buckets, err
+}
+
+func verifyKeys(b *bbolt.Bucket) error {
+	var last []byte
+	return b.ForEach(func(k, _ []byte) error {
+		if last != nil && bytes.Compare(k, last) <= 0 {
+			return errors.New("keys are out of order")
+		}
+		last = k
 		return nil
 	})
 }
@@ -127,6 +157,7 @@ func verifyEntries(store *raftboltdb.BoltStore) (first, last uint64, err error) 
 	if last, err = store.LastIndex(); err != nil || last == 0 {
 		return 0, 0, err
 	}
+	var term uint64
 	for i := first; i <= last; i++ {
 		var entry raft.Log
 		if err := store.GetLog(i, &entry); err != nil {
@@ -135,12 +166,23 @@ func verifyEntries(store *raftboltdb.BoltStore) (first, last uint64, err error) 
 		if entry.Index != i {
 			return 0, 0, fmt.Errorf("entry %d: claims to be %d", i, entry.Index)
 		}
-		if entry.Type != raft.LogCommand {
-			continue
+		if entry.Term < term {
+			return 0, 0, fmt.Errorf("entry %d: its term is %d, after %d", i, entry.Term, term)
 		}
-		if err := fsm.CheckEntry(entry.Data); err != nil {
+		term = entry.Term
+		if err := verifyEntry(&entry); err != nil {
 			return 0, 0, fmt.Errorf("entry %d: %w", i, err)
 		}
 	}
 	return first, last, nil
+}
+
+func verifyEntry(entry *raft.Log) error {
+	switch {
+	case entry.Type == raft.LogCommand:
+		return fsm.CheckEntry(entry.Data)
+	case entry.Type != raft.LogConfiguration && len(entry.Data) > 0:
+		return fmt.Errorf("%d bytes in an entry of type %s, which has none", len(entry.Data), entry.Type)
+	}
+	return nil
 }

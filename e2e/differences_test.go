@@ -212,9 +212,9 @@ func testLineLength(t *testing.T, w twins) {
 	if a, err := sendHostile(t, w.ours, longest).answer(); err != nil || a != "OK" {
 		t.Errorf("%d bytes: answered %q, %v", len(longest), a, err)
 	}
-	expectRefusal(t, sendHostile(t, w.ours, tooLong), "E_")
+	expectRefusal(t, sendHostile(t, w.ours, tooLong), "E_INVALID")
 	// A line that has no end is refused as well, and not kept.
-	expectRefusal(t, sendHostile(t, w.ours, strings.Repeat("x", 2*maxLine)), "E_")
+	expectRefusal(t, sendHostile(t, w.ours, strings.Repeat("x", 2*maxLine)), "E_INVALID")
 }
 
 // nsqlookupd tombstones a producer for one of its topics, which chance picks.

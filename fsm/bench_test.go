@@ -71,7 +71,6 @@ func BenchmarkApplyRegister(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				b.StopTimer()
-				r = nil
 				runtime.GC()
 				runtime.ReadMemStats(&before)
 				b.StartTimer()

@@ -108,9 +108,6 @@ func (e *entry) decode(data []byte) error {
 	if err := CheckEntry(data); err != nil {
 		return err
 	}
-	if len(data) > MaxEntryBytes {
-		return fmt.Errorf("%w: %d bytes", errMalformed, len(data))
-	}
 	e.decision = data[1] == originDecisions
 	e.header = Header{}
 	e.changes = e.changes[:0]

@@ -253,6 +253,30 @@ func TestGreatestInfo(t *testing.T) {
 	}
 }
 
+// TestCheckChange: a change passes that an entry with it would, and no other.
+func TestCheckChange(t *testing.T) {
+	for _, s := range sampleChanges() {
+		encoded := AppendChange(nil, s.change)
+		if err := CheckChange(encoded); err != nil {
+			t.Errorf("%s: %v", s.name, err)
+		}
+		for n := range encoded {
+			if err := CheckChange(encoded[:n]); !errors.Is(err, errMalformed) {
+				t.Errorf("%s cut to %d: %v", s.name, n, err)
+			}
+		}
+		if err := CheckChange(append(encoded, 0)); !errors.Is(err, errMalformed) {
+			t.Errorf("%s with a byte more: %v", s.name, err)
+		}
+	}
+	if err := CheckChange(AppendChange(nil, CreateTopic(strings.Repeat("t", MaxNameLength+1)))); !errors.Is(err, errMalformed) {
+		t.Error(err)
+	}
+	if err := CheckChange([]byte{200}); !errors.Is(err, ErrTooNew) {
+		t.Error(err)
+	}
+}
+
 // TestCheckEntryIgnoresChanges: it answers for the frame only.
 func TestCheckEntryIgnoresChanges(t *testing.T) {
 	if err := CheckEntry(EncodeDecisions(Change{Kind: 200})); err != nil {

@@ -172,7 +172,7 @@ func (w *world) decision(t *rapid.T) Change {
 	if l := w.lives[id]; l != nil {
 		incarnation += l.incarnation - 1
 	}
-	switch rapid.IntRange(0, 2).Draw(t, "decision") {
+	switch rapid.IntRange(0, 4).Draw(t, "decision") {
 	case 0:
 		return LoseReplica(id, incarnation)
 	case 1:

@@ -219,10 +219,10 @@ func (m *model) ask() answers {
 	return a
 }
 
-// content is all that a fingerprint has to tell apart.
-func (m *model) content() string {
+// content is all that a fingerprint has to tell apart; said is what ask returned.
+func (m *model) content(said answers) string {
 	var b strings.Builder
-	fmt.Fprintln(&b, m.serial, m.ask())
+	fmt.Fprintln(&b, m.serial, said)
 	for _, s := range m.bySerial() {
 		fmt.Fprintf(&b, "%+v\n", *s)
 	}

@@ -36,7 +36,7 @@ func TestAgreesWithModel(t *testing.T) {
 				}
 			}
 			kept = append(kept, keptState{w.r.State(), want})
-			f, content := w.r.State().Fingerprint(), w.m.content()
+			f, content := w.r.State().Fingerprint(), w.m.content(want)
 			if other, ok := contents[content]; ok && other != f {
 				t.Fatalf("two fingerprints, %s and %s, of one content:\n%s", f, other, content)
 			}

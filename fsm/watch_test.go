@@ -2,7 +2,11 @@ package fsm
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
+	"time"
+
+	"github.com/raftlookupd/raftlookupd/internal/eventually"
 )
 
 // woken reports whether the waiter has been woken.
@@ -15,17 +19,16 @@ func woken(w *Waiter) bool {
 	}
 }
 
-// TestWatch: each entry wakes those whose thing it changes, and nobody else.
-func TestWatch(t *testing.T) {
-	things := map[string]Thing{
-		"topic t": {Topic: "t"}, "topic t2": {Topic: "t2"}, "topics": {Topics: true}, "nodes": {Nodes: true}, "all": {All: true},
-	}
-	tests := []struct {
-		name   string
-		before []Change // sessions are 2 and 3, of h1 and h2; 2 has t with channel c
-		change Change
-		wakes  []string
-	}{
+// watchTest is a change and whom it wakes. Sessions 2 and 3 are of h1 and h2; 2 has t with channel c.
+type watchTest struct {
+	name   string
+	before []Change
+	change Change
+	wakes  []string
+}
+
+func watchTests() []watchTest {
+	return []watchTest{
 		{"another channel", nil, CreateChannel("t", "d"), []string{"topic t"}},
 		{"the same channel", nil, CreateChannel("t", "c"), nil},
 		{"a new topic", nil, CreateTopic("t2"), []string{"topic t2", "topics"}},
@@ -53,7 +56,14 @@ func TestWatch(t *testing.T) {
 		{"tombstone", nil, Tombstone("t", "h1:4151"), []string{"topic t", "nodes"}},
 		{"tombstone of nobody", nil, Tombstone("t", "h2:4151"), nil},
 	}
-	for _, test := range tests {
+}
+
+// TestWatch: each entry wakes those whose thing it changes, and nobody else.
+func TestWatch(t *testing.T) {
+	things := map[string]Thing{
+		"topic t": {Topic: "t"}, "topic t2": {Topic: "t2"}, "topics": {Topics: true}, "nodes": {Nodes: true}, "all": {All: true},
+	}
+	for _, test := range watchTests() {
 		t.Run(test.name, func(t *testing.T) {
 			l := newTape(t)
 			a := l.journal("a")
@@ -173,4 +183,39 @@ func TestWatchThenRead(t *testing.T) {
 		seen = r.State().Index()
 	}
 	<-done
+}
+
+// TestWatchClearTombstone: what a decision changes wakes too.
+func TestWatchClearTombstone(t *testing.T) {
+	l, a, _ := tombstoned(t)
+	a.send(Tombstone("t", "h1:4151"))
+	topic, other, nodes := l.r.Watch(Thing{Topic: "t"}), l.r.Watch(Thing{Topic: "t2"}), l.r.Watch(Thing{Nodes: true})
+	l.decide(ClearTombstone("t", h1, 3))
+	if !woken(topic) || woken(other) || !woken(nodes) {
+		t.Fatal("woken:", woken(topic), woken(other), woken(nodes))
+	}
+}
+
+// TestPublishedBeforeAnybodyIsWoken: who is woken finds the change. The lock keeps the entry from
+// waking anybody until its state has been seen.
+func TestPublishedBeforeAnybodyIsWoken(t *testing.T) {
+	r := New()
+	r.watch.mu.Lock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if _, err := r.Apply(1, EncodeDecisions()); err != nil {
+			t.Error(err)
+		}
+	}()
+	defer func() {
+		r.watch.mu.Unlock()
+		<-done
+	}()
+	eventually.True(t, 10*time.Second, "the state of entry 1", func() error {
+		if index := r.State().Index(); index != 1 {
+			return fmt.Errorf("it is at index %d", index)
+		}
+		return nil
+	})
 }

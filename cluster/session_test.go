@@ -1,0 +1,137 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/raftlookupd/raftlookupd/fsm"
+)
+
+// loneSession is a session whose journal nobody drains.
+func loneSession(t testing.TB, cfg Config, evict func()) (*Session, *journal) {
+	t.Helper()
+	j := newJournal("id", 1)
+	s, err := newSessions(cfg, j).open(nsqd(1), evict)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, j
+}
+
+// checkQueued compares the journal with the changes it should have.
+func checkQueued(t testing.TB, j *journal, want ...fsm.Change) {
+	t.Helper()
+	if len(j.queue) != len(want) {
+		t.Fatalf("%d changes are queued, want %d", len(j.queue), len(want))
+	}
+	for i, c := range want {
+		if !bytes.Equal(j.queue[i].change, fsm.AppendChange(nil, c)) {
+			t.Errorf("change %d is not %+v", i, c)
+		}
+	}
+}
+
+func TestSessionQueuesItsChangesInOrder(t *testing.T) {
+	s, j := loneSession(t, testConfig(""), func() {})
+	register(t, s, "topic", "channel")
+	s.Ping()
+	s.Ping()
+	s.age(time.Hour/2, time.Hour)
+	s.age(time.Hour, time.Hour)
+	s.age(time.Hour, time.Hour)
+	s.Ping()
+	if _, err := s.Unregister("topic", ""); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s.Close()
+	s.age(2*time.Hour, time.Hour)
+	checkQueued(t, j, fsm.OpenSession(nsqd(1)), fsm.Register(1, "topic", "channel"), fsm.Settle(1),
+		fsm.SetActive(1, false), fsm.SetActive(1, true), fsm.Unregister(1, "topic", ""), fsm.CloseSession(1))
+}
+
+// The session's and the registry's idea of whether it is active must be the same in the end, in
+// whatever moment PING comes.
+func TestPingAtTheMomentOfTheTimeout(t *testing.T) {
+	for range 3000 {
+		s, j := loneSession(t, testConfig(""), func() {})
+		s.Ping()
+		var both sync.WaitGroup
+		both.Go(func() { s.age(3*time.Hour, time.Hour) })
+		both.Go(s.Ping)
+		both.Wait()
+		last := j.queue[len(j.queue)-1].change
+		for _, active := range []bool{true, false} {
+			if bytes.Equal(last, fsm.AppendChange(nil, fsm.SetActive(1, active))) && s.active != active {
+				t.Fatalf("the session is active: %v, but the registry was told %v at last", s.active, active)
+			}
+		}
+	}
+}
+
+// A session that the registry no longer knows sends its nsqd away, to come again.
+func TestSessionThatTheRegistryDropped(t *testing.T) {
+	var evicted atomic.Int32
+	s, j := loneSession(t, testConfig(""), func() { evicted.Add(1) })
+	register(t, s, "topic", "")
+	j.observe(2, func(n uint64) error {
+		if n == 2 {
+			return fsm.ErrSessionUnknown
+		}
+		return nil
+	})
+	if evicted.Load() != 1 {
+		t.Errorf("evicted %d times", evicted.Load())
+	}
+	s.Close()
+	j.observe(3, func(uint64) error { return fsm.ErrSessionUnknown })
+	if evicted.Load() != 1 {
+		t.Error("evicted although it is closed")
+	}
+}
+
+func TestSessionOfAClosedJournal(t *testing.T) {
+	var evicted atomic.Int32
+	s, j := loneSession(t, testConfig(""), func() { evicted.Add(1) })
+	j.close()
+	if _, err := s.Register("topic", ""); !errors.Is(err, ErrClosed) {
+		t.Errorf("error %v, want ErrClosed", err)
+	}
+	if s.pending != 1 {
+		t.Errorf("%d changes pending, want 1: the refused one is none", s.pending)
+	}
+	s.Ping()
+	if evicted.Load() == 0 {
+		t.Error("a PING that cannot be noted must send the nsqd away")
+	}
+	s.Close()
+	if got := s.sessions.all(); len(got) != 0 {
+		t.Errorf("%d sessions are left", len(got))
+	}
+}
+
+// The silence is counted by steps, never early, whatever the clock does in between.
+func TestSilenceIsNeverEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := testConfig("")
+		cfg.InactiveTimeout = time.Minute
+		s, _ := loneSession(t, cfg, func() {})
+		step := periodFor(cfg.InactiveTimeout)
+		s.age(step, time.Minute) // began before the PING
+		for gone := time.Duration(0); gone < time.Minute; gone += step {
+			if !s.active {
+				t.Fatalf("inactive after %s", gone)
+			}
+			s.age(step, time.Minute)
+		}
+		s.age(2*step, time.Minute)
+		if s.active {
+			t.Error("active after the timeout")
+		}
+	})
+}
