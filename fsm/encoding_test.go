@@ -290,21 +290,6 @@ func TestCheckEntryIgnoresChanges(t *testing.T) {
 	}
 }
 
-func TestFingerprintText(t *testing.T) {
-	f := Fingerprint{hi: 1, lo: 0xabcdef}
-	if s := f.String(); s != "00000000000000010000000000abcdef" {
-		t.Fatal(s)
-	}
-	if got, err := ParseFingerprint(f.String()); err != nil || got != f {
-		t.Fatal(got, err)
-	}
-	for _, bad := range []string{"", "00", f.String() + "00", strings.Repeat("g", 32), f.String()[1:]} {
-		if _, err := ParseFingerprint(bad); err == nil {
-			t.Errorf("%q was parsed", bad)
-		}
-	}
-}
-
 // TestDecoderNumbers: the decoder reads what encoding/binary writes.
 func TestDecoderNumbers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
