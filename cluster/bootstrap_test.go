@@ -68,7 +68,7 @@ func TestCrashInTheFirstStart(t *testing.T) {
 			if !lists(read(t, r), "topic", 1) {
 				t.Error("the registration is missing")
 			}
-			if got := identityOf(t, dir); !got.Bootstrapped || got.Cluster == "" || got.Incarnation != 2 {
+			if got := identityOf(t, dir); !got.Bootstrapped || got.Cluster == "" || got.Incarnation <= 1 {
 				t.Errorf("identity %+v", got)
 			}
 		})

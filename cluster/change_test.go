@@ -35,6 +35,7 @@ func TestChangeIsAppliedWhenItReturns(t *testing.T) {
 func TestChangeThatIsNotCommittedInTime(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	g := gated(t, &cfg)
+	defer g.open()
 	r := openReady(t, cfg)
 	settle(t, r)
 	g.hang(0)
@@ -90,6 +91,7 @@ func TestErrorsHaveAWordForClients(t *testing.T) {
 func TestLogThatFailsForAWhile(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	g := gated(t, &cfg)
+	defer g.open()
 	r := openReady(t, cfg)
 	s := session(t, r, 1)
 	settle(t, r)

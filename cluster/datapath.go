@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -166,6 +167,15 @@ func (d *dataPath) sync() error {
 		return dataError(d.dir, "cannot be synced: %w: %s", err, checkDisk)
 	}
 	return nil
+}
+
+// next is a greater incarnation, by a random step. When the identity is older than the log, as after
+// a restore of a backup, the log holds lives that the identity has forgotten: with steps of one,
+// this life would have the number of one of them, and changes of theirs would pass for its own.
+func (d *dataPath) next() uint64 {
+	var step [4]byte
+	_, _ = rand.Read(step[:]) // never fails
+	return d.Incarnation + 1 + uint64(binary.BigEndian.Uint32(step[:]))
 }
 
 // begin starts the next incarnation; it is durable before anything is said in its name.

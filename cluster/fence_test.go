@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -9,24 +10,31 @@ import (
 	"github.com/raftlookupd/raftlookupd/internal/eventually"
 )
 
-// The identity is older than the log, as after a restore of that file alone: the replica takes the
-// incarnation after the one that the registry knows.
+// The identity is older than the log, as after a restore of that file alone: the replica takes a
+// greater incarnation than the registry knows, and nothing of this life or of those is lost.
 func TestOlderIdentity(t *testing.T) {
-	cfg := testConfig(t.TempDir())
-	r := openReady(t, cfg)
-	register(t, session(t, r, 0), "topic", "")
-	mustClose(t, r)
-	old := identityOf(t, cfg.DataPath)
-	for n := range 3 {
-		r := openReady(t, cfg)
-		register(t, session(t, r, n), "topic", "")
-		mustClose(t, r)
+	for _, forgotten := range []int{1, 2, 4} {
+		t.Run(fmt.Sprint(forgotten), func(t *testing.T) {
+			cfg := testConfig(t.TempDir())
+			mustClose(t, openReady(t, cfg))
+			old, known := identityOf(t, cfg.DataPath), uint64(0)
+			for life := range forgotten {
+				r := openReady(t, cfg)
+				for n := range 20 {
+					register(t, session(t, r, life), fmt.Sprintf("topic-%d", n), "")
+				}
+				known = r.Status(Addresses{}).Incarnation
+				mustClose(t, r)
+			}
+			writeIdentity(t, cfg.DataPath, old)
+			checkOlderIdentity(t, open(t, cfg), known)
+		})
 	}
-	writeIdentity(t, cfg.DataPath, old)
+}
 
-	r = open(t, cfg)
+func checkOlderIdentity(t *testing.T, r *Replica, known uint64) {
 	early := session(t, r, 7) // before it knows
-	register(t, early, "topic", "channel")
+	register(t, early, "topic-0", "channel")
 	done := make(chan struct{})
 	go func() { // what /cluster/status asks meanwhile
 		defer close(done)
@@ -36,22 +44,17 @@ func TestOlderIdentity(t *testing.T) {
 	}()
 	waitReady(t, r)
 	<-done
-	if !lists(read(t, r), "topic", 7) || !lists(read(t, r), "topic", 1) {
-		t.Errorf("the registry has %s", listings(read(t, r)))
+	register(t, early, "topic-1", "")
+	now := read(t, r)
+	if !lists(now, "topic-0", 7) || !lists(now, "topic-1", 7) || !lists(now, "topic-19", 0) {
+		t.Errorf("the registry has %s", listings(now))
 	}
-	if got := r.Status(Addresses{}).Incarnation; got != 5 {
-		t.Errorf("incarnation %d, want 5", got)
+	got := r.Status(Addresses{}).Incarnation
+	if kept := identityOf(t, r.data.dir).Incarnation; got <= known || got != kept {
+		t.Errorf("incarnation %d, in the data path %d, the log knows %d", got, kept, known)
 	}
-	if got := identityOf(t, cfg.DataPath).Incarnation; got != 5 {
-		t.Errorf("incarnation %d in the data path, want 5", got)
-	}
-	key := fsm.SessionKey{Replica: r.ID(), Incarnation: 5, Number: early.number}
-	if r.LastUpdate(key) == 0 {
+	if r.LastUpdate(fsm.SessionKey{Replica: r.ID(), Incarnation: got, Number: early.number}) == 0 {
 		t.Error("the session that came early is not found under the new incarnation")
-	}
-	register(t, early, "other", "")
-	if !lists(read(t, r), "other", 7) {
-		t.Error("the session that came early is dead")
 	}
 	select {
 	case err := <-r.Failed():
@@ -64,14 +67,16 @@ func TestOlderIdentity(t *testing.T) {
 // refusals come late and mean nothing.
 func TestLateRefusalsOfAnOlderIncarnation(t *testing.T) {
 	cfg := testConfig(t.TempDir())
-	mustClose(t, openReady(t, cfg))
 	r := openReady(t, cfg)
 	settle(t, r)
-	if err := r.fenced(&fsm.IncarnationError{Known: 1}); err != nil {
-		t.Errorf("refused: %v", err)
+	before := r.Status(Addresses{}).Incarnation
+	for _, known := range []uint64{before - 1, before} {
+		if err := r.fenced(&fsm.IncarnationError{Known: known}); err != nil {
+			t.Errorf("refused: %v", err)
+		}
 	}
-	if got := r.Status(Addresses{}).Incarnation; got != 2 {
-		t.Errorf("incarnation %d, want 2", got)
+	if got := r.Status(Addresses{}).Incarnation; got != before {
+		t.Errorf("incarnation %d, want %d", got, before)
 	}
 	register(t, session(t, r, 1), "topic", "")
 	if !lists(read(t, r), "topic", 1) {
@@ -83,7 +88,7 @@ func TestLateRefusalsOfAnOlderIncarnation(t *testing.T) {
 func TestSomebodyElseUnderTheSameID(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	r := openReady(t, cfg)
-	other := fsm.Header{Replica: r.ID(), Incarnation: 9, First: 1}
+	other := fsm.Header{Replica: r.ID(), Incarnation: r.Status(Addresses{}).Incarnation + 1, First: 1}
 	entry := other.AppendEntry(nil, 1, fsm.AppendChange(nil, fsm.OpenReplica("r1")))
 	if err := r.raft.Apply(entry, soon).Error(); err != nil {
 		t.Fatal(err)

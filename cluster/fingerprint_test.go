@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/raftlookupd/raftlookupd/fsm"
 )
 
@@ -45,8 +47,8 @@ func TestFingerprintsOfThePast(t *testing.T) {
 			t.Errorf("at %d: %s, want %s", index, got, fp)
 		}
 	}
-	if _, _, err := r.Fingerprint(context.Background(), 1); !errors.Is(err, fsm.ErrIndexTooOld) {
-		t.Errorf("before the first entry: error %v, want ErrIndexTooOld", err)
+	if got := fingerprint(t, r, 1); got != fsm.New().State().Fingerprint() {
+		t.Errorf("before the first change: %s, want that of an empty registry", got)
 	}
 }
 
@@ -104,10 +106,11 @@ func TestFingerprintAtAnEntryOfRaft(t *testing.T) {
 	change(t, r, fsm.CreateTopic("topic"))
 	settle(t, r)
 	before := r.registry.State()
-	if err := r.raft.Barrier(soon).Error(); err != nil {
+	future := r.raft.Barrier(soon)
+	if err := future.Error(); err != nil {
 		t.Fatal(err)
 	}
-	barrier := r.raft.AppliedIndex()
+	barrier := future.(raft.IndexFuture).Index()
 	if barrier <= before.Index() {
 		t.Fatalf("the barrier is entry %d, the registry at %d", barrier, before.Index())
 	}

@@ -19,7 +19,8 @@ type gate struct {
 	delay time.Duration
 }
 
-// gated puts a gate before the log of a replica that is not open yet. The test's end opens it.
+// gated puts a gate before the log of a replica that is not open yet. Who shuts it opens it before
+// the replica is closed.
 func gated(t testing.TB, cfg *Config) *gate {
 	t.Helper()
 	g := &gate{}
@@ -27,7 +28,6 @@ func gated(t testing.TB, cfg *Config) *gate {
 		g.LogStore = log
 		return g
 	}
-	t.Cleanup(g.open)
 	return g
 }
 

@@ -69,7 +69,8 @@ func TestLastUpdate(t *testing.T) {
 	r := openReady(t, testConfig(t.TempDir()))
 	before := time.Now().UnixNano()
 	s := session(t, r, 1)
-	key := fsm.SessionKey{Replica: r.ID(), Incarnation: 1, Number: s.number}
+	incarnation := r.Status(Addresses{}).Incarnation
+	key := fsm.SessionKey{Replica: r.ID(), Incarnation: incarnation, Number: s.number}
 	first := r.LastUpdate(key)
 	if first < before || first > time.Now().UnixNano() {
 		t.Errorf("last update %d, want about %d", first, before)
@@ -82,9 +83,9 @@ func TestLastUpdate(t *testing.T) {
 		return nil
 	})
 	for _, other := range []fsm.SessionKey{
-		{Replica: "other", Incarnation: 1, Number: s.number},
-		{Replica: r.ID(), Incarnation: 2, Number: s.number},
-		{Replica: r.ID(), Incarnation: 1, Number: s.number + 1},
+		{Replica: "other", Incarnation: incarnation, Number: s.number},
+		{Replica: r.ID(), Incarnation: incarnation + 1, Number: s.number},
+		{Replica: r.ID(), Incarnation: incarnation, Number: s.number + 1},
 	} {
 		if got := r.LastUpdate(other); got != 0 {
 			t.Errorf("last update of %+v is %d", other, got)

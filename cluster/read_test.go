@@ -14,6 +14,7 @@ import (
 func TestReadYourWrites(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	g := gated(t, &cfg)
+	defer g.open()
 	r := openReady(t, cfg)
 	g.slow(5 * time.Millisecond)
 	for i := range 20 {
@@ -41,6 +42,7 @@ func TestReadAfterPing(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	cfg.InactiveTimeout = 50 * time.Millisecond
 	g := gated(t, &cfg)
+	defer g.open()
 	r := openReady(t, cfg)
 	s := session(t, r, 1)
 	register(t, s, "topic", "")
@@ -64,6 +66,7 @@ func TestReadAfterPing(t *testing.T) {
 func TestReadGivesUpWaiting(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	g := gated(t, &cfg)
+	defer g.open()
 	r := openReady(t, cfg)
 	s := session(t, r, 1)
 	settle(t, r)
@@ -94,6 +97,7 @@ func TestReadGivesUpWaiting(t *testing.T) {
 func TestReadEndsWithItsWait(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	g := gated(t, &cfg)
+	defer g.open()
 	r := openReady(t, cfg)
 	s := session(t, r, 1)
 	for range 10 {
@@ -118,6 +122,7 @@ func TestReadEndsWithItsWait(t *testing.T) {
 func TestNotReadyBeforeItHasCaughtUp(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	g := gated(t, &cfg)
+	defer g.open()
 	g.hang(2) // the configuration is entry 1
 	r := open(t, cfg)
 	if _, err := r.Read(context.Background()); !errors.Is(err, ErrNotReady) {
@@ -143,6 +148,7 @@ func TestNotReadyBeforeItHasCaughtUpAgain(t *testing.T) {
 	last := entries(t, dir)
 	cfg := testConfig(dir)
 	g := gated(t, &cfg)
+	defer g.open()
 	g.hang(last[len(last)-1].Index + 1)
 	r := open(t, cfg)
 	if _, err := r.Read(context.Background()); !errors.Is(err, ErrNotReady) {

@@ -68,7 +68,7 @@ func (r *Replica) start() error {
 	if r.cfg.wrapLog != nil {
 		stores.log = r.cfg.wrapLog(stores.log)
 	}
-	if err := errors.Join(r.data.removeLeftovers(), r.data.begin(r.data.Incarnation+1)); err != nil {
+	if err := errors.Join(r.data.removeLeftovers(), r.data.begin(r.data.next())); err != nil {
 		return err
 	}
 	r.journal = newJournal(r.data.ID, r.data.Incarnation)
@@ -118,21 +118,22 @@ func (r *Replica) fail(err error) {
 
 // applied is told of each entry that the registry has applied.
 func (r *Replica) applied(o *fsm.Outcome) {
-	if o.Err == nil && o.Replica != "" && r.journal.is(o.Replica, o.Incarnation) {
-		r.journal.observe(o.Last, o.Result)
-	}
 	for _, e := range o.Events {
 		r.tombstones.observe(e)
+	}
+	// Last, for it wakes those who wait for all of the above.
+	if o.Err == nil && o.Replica != "" && r.journal.is(o.Replica, o.Incarnation) {
+		r.journal.observe(o.Last, o.Result)
 	}
 }
 
 // restored is told that a snapshot has replaced the registry.
 func (r *Replica) restored() {
 	s := r.registry.State()
+	r.tombstones.restore(s)
 	if me, ok := s.Replica(r.data.ID); ok && r.journal.is(me.ID, me.Incarnation) {
 		r.journal.observe(me.Last, func(uint64) error { return nil })
 	}
-	r.tombstones.restore(s)
 }
 
 // fenced begins a new incarnation when the registry knows a greater one than this: the identity in

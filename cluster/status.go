@@ -71,7 +71,7 @@ func (r *Replica) Status(addresses Addresses) Status {
 		Name: r.data.Name, ID: r.data.ID, Version: r.cfg.Version,
 		ClusterID: r.data.Cluster, Role: r.role(), Term: r.raft.CurrentTerm(),
 		Ready: ready, Reason: reason,
-		CommitIndex: r.raft.CommitIndex(), AppliedIndex: r.raft.AppliedIndex(),
+		CommitIndex: r.raft.CommitIndex(), AppliedIndex: max(r.raft.AppliedIndex(), state.Index()), // Raft's lags
 		LastContactMS: r.lastContact(), Incarnation: r.journal.begun(),
 		Addresses: addresses, Registry: registryStatus(state),
 	}

@@ -12,6 +12,7 @@ func TestStatus(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	cfg.Version = "1.2.3"
 	g := gated(t, &cfg)
+	defer g.open()
 	r := openReady(t, cfg)
 	register(t, session(t, r, 1), "topic", "channel")
 	change(t, r, fsm.Tombstone("topic", "nsqd-1:4151"))
@@ -22,7 +23,7 @@ func TestStatus(t *testing.T) {
 	want := Status{
 		Name: "r1", ID: r.ID(), Version: "1.2.3", ClusterID: identityOf(t, cfg.DataPath).Cluster,
 		Role: "leader", Leader: "r1", Term: term, Ready: true, CommitIndex: state.Index(), AppliedIndex: state.Index(),
-		Incarnation: 1, Addresses: addresses,
+		Incarnation: identityOf(t, cfg.DataPath).Incarnation, Addresses: addresses,
 		Registry: RegistryStatus{Index: state.Index(), Fingerprint: state.Fingerprint().String(),
 			Topics: 1, Channels: 1, Producers: 1, Sessions: 1, Tombstones: 1},
 		Members: []Member{{Name: "r1", ID: r.ID(), Role: "leader", Alive: true, Health: "healthy",
@@ -45,6 +46,7 @@ func TestStatus(t *testing.T) {
 func TestStatusBeforeItIsReady(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	g := gated(t, &cfg)
+	defer g.open()
 	g.hang(2)
 	r := open(t, cfg)
 	s := r.Status(Addresses{})

@@ -14,6 +14,7 @@ func TestWindowOfNone(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	cfg.RegisterWindow = 0
 	g := gated(t, &cfg)
+	defer g.open()
 	r := openReady(t, cfg)
 	g.slow(2 * time.Millisecond)
 	s := session(t, r, 1)
@@ -38,6 +39,7 @@ func TestWindowOfSome(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	cfg.RegisterWindow = window
 	g := gated(t, &cfg)
+	defer g.open()
 	r := openReady(t, cfg)
 	s, other := session(t, r, 1), session(t, r, 2)
 	settle(t, r)
@@ -81,6 +83,7 @@ func TestPending(t *testing.T) {
 			cfg.RegisterWindow = window
 			cfg.CommitTimeout = 30 * time.Millisecond
 			g := gated(t, &cfg)
+			defer g.open()
 			r := openReady(t, cfg)
 			s := session(t, r, 1)
 			settle(t, r)
