@@ -7,13 +7,33 @@ MODULES := $(patsubst %/go.mod,%,$(wildcard e2e/go.mod bench/go.mod))
 SCRIPTS := .ci/run $(wildcard deploy/*.sh)
 TOOL    := go tool -modfile=$(CURDIR)/tools/go.mod
 
-.PHONY: build run test lint fuzz e2e bench clean help
+.PHONY: build run cluster image image-nsq up down test lint fuzz e2e bench clean help
 
 build: ## build the programs into bin/, static
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/ ./cmd/...
 
 run: build ## start one replica on the default ports, with its data in ./data
 	exec bin/raftlookupd -data-path=data
+
+cluster: build ## three replicas on this machine until Ctrl-C; data in ./data/r1 and so on
+	@bash deploy/cluster.sh
+
+image: build ## the image raftlookupd:latest
+	docker build -q -t raftlookupd:latest .
+
+image-nsq: ## the image raftlookupd-nsq:latest with NSQ's programs, for machines that reach no registry
+	@set -e; for p in nsqd nsqadmin nsq_to_file; do \
+		(cd e2e && CGO_ENABLED=0 go build -trimpath -o ../deploy/nsq/bin/$$p github.com/nsqio/nsq/apps/$$p); done
+	docker build -q -t raftlookupd-nsq:latest deploy/nsq
+
+# `docker compose` where Docker has it, else the command docker-compose.
+COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+
+up: image ## three replicas in containers
+	$(COMPOSE) up -d
+
+down: ## stop them, and remove their data
+	$(COMPOSE) --profile nsq down -v
 
 test: ## every test of the root module, with the race detector
 	CGO_ENABLED=1 go test -race -shuffle=on ./...

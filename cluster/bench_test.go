@@ -16,13 +16,14 @@ func benchConfig(dir string) Config {
 		Name: "r1", DataPath: dir, Version: "0.0.0", RegisterWindow: 256,
 		CommitTimeout: 5 * time.Second, ReplicaGrace: time.Minute, IsolationTimeout: time.Minute,
 		RaftTimeout: 300 * time.Millisecond, InactiveTimeout: 5 * time.Minute,
-		Logger: slog.New(slog.DiscardHandler),
+		Network:         Network{Gossip: GossipConfig{Bind: "127.0.0.1:0", Advertise: "127.0.0.1"}, ClusterAdvertise: "127.0.0.1"},
+		BootstrapExpect: 1, Logger: slog.New(slog.DiscardHandler),
 	}
 }
 
 func benchOpen(b *testing.B, dir string) *Replica {
 	b.Helper()
-	r, err := Open(benchConfig(dir))
+	r, err := openListening(benchConfig(dir))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -114,7 +115,7 @@ func BenchmarkRestart(b *testing.B) {
 func BenchmarkRegisterCommitted(b *testing.B) {
 	cfg := benchConfig(b.TempDir())
 	cfg.RegisterWindow = 0
-	r, err := Open(cfg)
+	r, err := openListening(cfg)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -21,13 +21,25 @@ func (r *Replica) shutdown() error {
 		r.log.Warn("stopping with changes that are not committed: their nsqds register again",
 			"changes", r.journal.length())
 	}
+	r.handOver()
 	r.stop()
+	_ = r.answers.Close()
+	_ = r.answers.http.Close()
 	return errors.Join(r.tasks.Wait(), r.release())
 }
 
 // release gives back what start took, however far it came.
 func (r *Replica) release() error {
-	err := r.closeRaft()
+	var errs []error
+	if r.gossip != nil {
+		errs = append(errs, r.gossip.close(true))
+	}
+	errs = append(errs, r.closeRaft())
+	r.port.hangUp()
+	r.port.wait()
+	if r.caller.http != nil {
+		r.caller.close()
+	}
 	r.data.close()
-	return err
+	return errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -67,7 +68,7 @@ func TestAfterClose(t *testing.T) {
 		t.Errorf("ready %v, reason %q", ok, reason)
 	}
 	read(t, r)
-	_ = r.Status(Addresses{})
+	_ = r.Status()
 }
 
 // A disk that hangs must not keep the process.
@@ -75,7 +76,7 @@ func TestCloseWhenTheLogHangs(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	cfg := testConfig(t.TempDir())
 	g := gated(t, &cfg)
-	r, err := Open(cfg)
+	r, err := openListening(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,8 +149,11 @@ func TestFailedOpenReleasesEverything(t *testing.T) {
 	d.close()
 }
 
+type noListener struct{ net.Listener }
+
 func TestOpenValidates(t *testing.T) {
 	whole := testConfig(t.TempDir())
+	whole.Listener = noListener{}
 	if err := whole.Validate(); err != nil {
 		t.Fatal(err)
 	}

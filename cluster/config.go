@@ -4,10 +4,21 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/hashicorp/raft"
 )
+
+// Network says where a replica is.
+type Network struct {
+	Listener         net.Listener // the cluster port; the replica closes it
+	ClusterAdvertise string       // host or host:port where other replicas reach it
+	ClientHost       string       // where clients reach TCPPort and HTTPPort
+	TCPPort          int
+	HTTPPort         int
+	Gossip           GossipConfig
+}
 
 // Config says how a replica behaves. Durations must be positive unless said otherwise.
 type Config struct {
@@ -15,6 +26,11 @@ type Config struct {
 	NameGiven bool   // false: a name that the data path remembers is preferred to Name
 	DataPath  string // where the log and snapshots live; made if missing
 	Version   string // of this program, shown in the status
+
+	Network
+	// BootstrapExpect is how many replicas form a new cluster together, 0: only join.
+	BootstrapExpect int
+	Reader          bool // hold the registry, but do not vote
 
 	// RegisterWindow is how many changes of a session may be on their way when a command is
 	// answered; 0: none.
@@ -35,6 +51,7 @@ type Config struct {
 	Logger *slog.Logger
 
 	wrapLog func(raft.LogStore) raft.LogStore // for tests: a log that hangs or fails
+	cut     func(id string) bool              // for tests: see port
 }
 
 // Validate names everything that is wrong.
@@ -65,6 +82,12 @@ func (c Config) Validate() error {
 	}
 	if c.TombstoneLifetime < 0 {
 		errs = append(errs, fmt.Errorf("tombstone lifetime is %s, must not be negative", c.TombstoneLifetime))
+	}
+	if c.BootstrapExpect < 0 {
+		errs = append(errs, fmt.Errorf("bootstrap expect is %d, must not be negative", c.BootstrapExpect))
+	}
+	if c.Listener == nil {
+		errs = append(errs, errors.New("listener of the cluster port is missing"))
 	}
 	if c.Logger == nil {
 		errs = append(errs, errors.New("logger is missing"))

@@ -62,7 +62,7 @@ func TestDataPathThatIsNoFolder(t *testing.T) {
 	for name, path := range map[string]string{"is a file": file, "its parent is a file": filepath.Join(file, "data")} {
 		t.Run(name, func(t *testing.T) {
 			before := tree(t, dir)
-			_, err := Open(testConfig(path))
+			_, err := openListening(testConfig(path))
 			checkDataError(t, err, path, "cannot be made", "choose another -data-path")
 			if changed := difference(before, tree(t, dir)); changed != "" {
 				t.Errorf("Open changed %s", changed)

@@ -23,7 +23,7 @@ func TestOlderIdentity(t *testing.T) {
 				for n := range 20 {
 					register(t, session(t, r, life), fmt.Sprintf("topic-%d", n), "")
 				}
-				known = r.Status(Addresses{}).Incarnation
+				known = r.Status().Incarnation
 				mustClose(t, r)
 			}
 			writeIdentity(t, cfg.DataPath, old)
@@ -39,7 +39,7 @@ func checkOlderIdentity(t *testing.T, r *Replica, known uint64) {
 	go func() { // what /cluster/status asks meanwhile
 		defer close(done)
 		for range 200 {
-			_ = r.Status(Addresses{})
+			_ = r.Status()
 		}
 	}()
 	waitReady(t, r)
@@ -49,7 +49,7 @@ func checkOlderIdentity(t *testing.T, r *Replica, known uint64) {
 	if !lists(now, "topic-0", 7) || !lists(now, "topic-1", 7) || !lists(now, "topic-19", 0) {
 		t.Errorf("the registry has %s", listings(now))
 	}
-	got := r.Status(Addresses{}).Incarnation
+	got := r.Status().Incarnation
 	if kept := identityOf(t, r.data.dir).Incarnation; got <= known || got != kept {
 		t.Errorf("incarnation %d, in the data path %d, the log knows %d", got, kept, known)
 	}
@@ -69,13 +69,13 @@ func TestLateRefusalsOfAnOlderIncarnation(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	r := openReady(t, cfg)
 	settle(t, r)
-	before := r.Status(Addresses{}).Incarnation
+	before := r.Status().Incarnation
 	for _, known := range []uint64{before - 1, before} {
 		if err := r.fenced(&fsm.IncarnationError{Known: known}); err != nil {
 			t.Errorf("refused: %v", err)
 		}
 	}
-	if got := r.Status(Addresses{}).Incarnation; got != before {
+	if got := r.Status().Incarnation; got != before {
 		t.Errorf("incarnation %d, want %d", got, before)
 	}
 	register(t, session(t, r, 1), "topic", "")
@@ -88,7 +88,7 @@ func TestLateRefusalsOfAnOlderIncarnation(t *testing.T) {
 func TestSomebodyElseUnderTheSameID(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	r := openReady(t, cfg)
-	other := fsm.Header{Replica: r.ID(), Incarnation: r.Status(Addresses{}).Incarnation + 1, First: 1}
+	other := fsm.Header{Replica: r.ID(), Incarnation: r.Status().Incarnation + 1, First: 1}
 	entry := other.AppendEntry(nil, 1, fsm.AppendChange(nil, fsm.OpenReplica("r1")))
 	if err := r.raft.Apply(entry, soon).Error(); err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func TestSomebodyElseUnderTheSameID(t *testing.T) {
 		t.Error("Close does not tell")
 	}
 	eventually.True(t, soon, "again", func() error {
-		again, err := Open(cfg)
+		again, err := openListening(cfg)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"time"
@@ -73,7 +74,7 @@ func (g *gate) pass(last uint64) error {
 	case shut != nil:
 		<-shut
 	case delay > 0:
-		time.Sleep(delay)
+		pause(context.Background(), delay)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,14 +26,25 @@ func testConfig(dir string) Config {
 		Name: "r1", DataPath: dir, Version: "0.0.0", RegisterWindow: 256,
 		CommitTimeout: soon, ReplicaGrace: time.Hour, IsolationTimeout: time.Hour,
 		RaftTimeout: 50 * time.Millisecond, InactiveTimeout: time.Hour, TombstoneLifetime: time.Hour,
-		Logger: slog.New(slog.DiscardHandler),
+		Network:         Network{Gossip: GossipConfig{Bind: "127.0.0.1:0", Advertise: "127.0.0.1"}, ClusterAdvertise: "127.0.0.1"},
+		BootstrapExpect: 1, Logger: slog.New(slog.DiscardHandler),
 	}
+}
+
+// openListening is Open with a cluster port of its own.
+func openListening(cfg Config) (*Replica, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	cfg.Listener = l
+	return Open(cfg)
 }
 
 // open starts a replica, which the test's end closes unless the test has.
 func open(t testing.TB, cfg Config) *Replica {
 	t.Helper()
-	r, err := Open(cfg)
+	r, err := openListening(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +177,7 @@ func copyTree(t testing.TB, from string) string {
 func refuses(t testing.TB, cfg Config, advice ...string) error {
 	t.Helper()
 	before := tree(t, cfg.DataPath)
-	r, err := Open(cfg)
+	r, err := openListening(cfg)
 	if err == nil {
 		_ = r.Close()
 		t.Fatal("Open took the data path")

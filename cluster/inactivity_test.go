@@ -69,7 +69,7 @@ func TestLastUpdate(t *testing.T) {
 	r := openReady(t, testConfig(t.TempDir()))
 	before := time.Now().UnixNano()
 	s := session(t, r, 1)
-	incarnation := r.Status(Addresses{}).Incarnation
+	incarnation := r.Status().Incarnation
 	key := fsm.SessionKey{Replica: r.ID(), Incarnation: incarnation, Number: s.number}
 	first := r.LastUpdate(key)
 	if first < before || first > time.Now().UnixNano() {

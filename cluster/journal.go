@@ -34,6 +34,7 @@ type journal struct {
 	sent        uint64 // number of the last change handed to Raft
 	bytes       int    // in the queue
 	closed      bool
+	hello       bool          // send a batch though there may be nothing to say
 	unsent      chan struct{} // holds a token when there may be changes to send
 	advanced    chan struct{} // closed and replaced when applied grows; nil while nobody waits
 }
@@ -99,12 +100,25 @@ func (j *journal) next() (batch, bool) {
 		}
 		changes = append(changes, j.queue[n].change...)
 	}
-	if n == start {
+	if n == start && !j.hello {
 		return batch{}, false
 	}
+	j.hello = false
 	h := fsm.Header{Replica: j.id, Incarnation: j.incarnation, First: from}
 	j.sent = from + uint64(n-start) - 1
 	return batch{first: from, last: j.sent, entry: h.AppendEntry(nil, n-start, changes)}, true
+}
+
+// greet makes a batch be sent, be it an empty one: the registry then knows that this replica is not
+// lost.
+func (j *journal) greet() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.hello = true
+	select {
+	case j.unsent <- struct{}{}:
+	default:
+	}
 }
 
 // rewind makes all changes that are not applied be sent again.

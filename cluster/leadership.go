@@ -14,9 +14,10 @@ type leadership struct {
 // watchLeader notices that there has been no leader for the isolation timeout: then this replica is
 // not ready, and its nsqds go elsewhere. It runs until the context ends.
 func (r *Replica) watchLeader(ctx context.Context) error {
-	pace(ctx, periodFor(r.cfg.IsolationTimeout), func(step time.Duration) {
+	period := periodFor(r.cfg.IsolationTimeout)
+	pace(ctx, period, func(step time.Duration) {
 		if r.leader() != "" {
-			r.leadership.silence.Store(0)
+			r.leadership.silence.Store(int64(-2 * period)) // the first step may have begun long before
 			if r.isolated.Swap(false) {
 				r.log.Info("a leader is known again: taking nsqds")
 			}

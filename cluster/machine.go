@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/raft"
@@ -20,6 +21,8 @@ type machine struct {
 	applied  func(*fsm.Outcome)
 	restored func()
 	failed   func(error) // the registry cannot go on; called once
+	begun    func()      // the log has entries; called once
+	once     sync.Once
 
 	index   atomic.Uint64 // of the last entry applied, the configuration's included
 	stopped bool
@@ -41,6 +44,7 @@ func (m *machine) Apply(entry *raft.Log) any {
 		m.failed(fmt.Errorf("apply entry %d: %w", entry.Index, err))
 		return nil
 	}
+	m.once.Do(m.begun)
 	m.index.Store(entry.Index)
 	m.applied(outcome)
 	if outcome.Err != nil {
@@ -52,6 +56,7 @@ func (m *machine) Apply(entry *raft.Log) any {
 // StoreConfiguration implements raft.ConfigurationStore. With it the library counts entries that
 // change the configuration as applied; else it would refuse to take a snapshot after one.
 func (m *machine) StoreConfiguration(index uint64, _ raft.Configuration) {
+	m.once.Do(m.begun)
 	if !m.stopped {
 		m.index.Store(index)
 	}
@@ -71,6 +76,7 @@ func (m *machine) Restore(source io.ReadCloser) error {
 	if m.err != nil {
 		return m.err
 	}
+	m.once.Do(m.begun)
 	m.index.Store(m.registry.State().Index())
 	m.restored()
 	return nil

@@ -38,21 +38,20 @@ func (r *Replica) raftConfig(logger hclog.Logger) *raft.Config {
 	return c
 }
 
-// startRaft bootstraps a cluster of one unless the log has begun already, and starts Raft, which
-// restores the newest snapshot.
+// startRaft starts Raft, which restores the newest snapshot.
 func (r *Replica) startRaft(logger hclog.Logger) (err error) {
 	cfg := r.raftConfig(logger)
-	// A server's address is its id: who listens where is no business of the log.
-	_, r.transport = raft.NewInmemTransport(raft.ServerAddress(r.data.ID))
-	if err := r.bootstrap(cfg); err != nil {
-		return err
+	below := r.stores.log
+	if r.cfg.wrapLog != nil {
+		below = r.cfg.wrapLog(below)
 	}
+	log := &watchedLog{LogStore: below, failed: r.fail}
 	defer func() {
 		if p := recover(); p != nil { // the library's way to say that the log does not fit the snapshot
 			err = dataError(r.data.dir, "cannot be read (%v): %s", p, moveAway)
 		}
 	}()
-	r.raft, err = raft.NewRaft(cfg, r.machine, r.stores.log, r.stores.stable, r.stores.snapshots, r.transport)
+	r.raft, err = raft.NewRaft(cfg, r.machine, log, r.stores.stable, r.stores.snapshots, r.transport)
 	switch {
 	case errors.Is(r.machine.err, fsm.ErrTooNew):
 		return dataError(r.data.dir, "%w", r.machine.err)
@@ -62,26 +61,6 @@ func (r *Replica) startRaft(logger hclog.Logger) (err error) {
 		return dataError(r.data.dir, "cannot start Raft: %w", err)
 	}
 	return nil
-}
-
-func (r *Replica) bootstrap(cfg *raft.Config) error {
-	if r.data.Bootstrapped {
-		return nil
-	}
-	if r.data.Cluster == "" {
-		r.data.Cluster = randomID()
-		if err := r.data.save(); err != nil {
-			return err
-		}
-	}
-	me := raft.Server{ID: cfg.LocalID, Address: raft.ServerAddress(cfg.LocalID), Suffrage: raft.Voter}
-	err := raft.BootstrapCluster(cfg, r.stores.log, r.stores.stable, r.stores.snapshots, r.transport,
-		raft.Configuration{Servers: []raft.Server{me}})
-	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
-		return dataError(r.data.dir, "cannot begin the log: %w", err)
-	}
-	r.data.Bootstrapped = true
-	return r.data.save()
 }
 
 // leads reports whether this replica is the leader, as far as it knows.
@@ -96,24 +75,29 @@ func (r *Replica) propose(entry []byte) func(context.Context) error {
 	return func(ctx context.Context) error { return await(ctx, future) }
 }
 
-// await waits for a future. Some of the library's never resolve (hashicorp/raft issue 498), so
-// that the wait has its own end; the goroutine that is left behind in such a case ends with Raft's
-// own, or with the process.
+// await waits for what became of an entry.
 func await(ctx context.Context, future raft.ApplyFuture) error {
-	done := make(chan error, 1)
-	go func() { done <- future.Error() }()
-	select {
-	case err := <-done:
-		if err != nil {
-			return err
-		}
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := awaitFuture(ctx, future); err != nil {
+		return err
 	}
 	if refused, ok := future.Response().(refusal); ok {
 		return refused.err
 	}
 	return nil
+}
+
+// awaitFuture waits for a future. Some of the library's never resolve (hashicorp/raft issue 498),
+// so that the wait has its own end; the goroutine that is left behind in such a case ends with
+// Raft's own, or with the process.
+func awaitFuture(ctx context.Context, future raft.Future) error {
+	done := make(chan error, 1)
+	go func() { done <- future.Error() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // decide brings the leader's decisions into the log. When that fails, whoever leads then decides
@@ -131,7 +115,10 @@ func (r *Replica) closeRaft() error {
 	if r.raft != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 		defer cancel()
-		if err := awaitShutdown(ctx, r.raft.Shutdown()); err != nil {
+		future := r.raft.Shutdown()
+		_ = r.transport.Close()
+		r.port.hangUp() // Raft's goroutines may sit in calls to the others
+		if err := awaitFuture(ctx, future); err != nil {
 			// Closing the store under a living Raft would panic; bbolt bears not being closed.
 			return fmt.Errorf("stop Raft: %w", err)
 		}
@@ -140,15 +127,4 @@ func (r *Replica) closeRaft() error {
 		return r.stores.bolt.Close()
 	}
 	return nil
-}
-
-func awaitShutdown(ctx context.Context, future raft.Future) error {
-	done := make(chan error, 1)
-	go func() { done <- future.Error() }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	"golang.org/x/sync/errgroup"
 
@@ -19,19 +21,20 @@ import (
 // Replica is one replica's part in the cluster: it keeps the log, brings its clients' changes into
 // it, and holds the registry that comes of it.
 type Replica struct {
-	cfg        Config
-	log        *slog.Logger
-	data       *dataPath
-	stores     *stores
-	raft       *raft.Raft
-	transport  raft.Transport
-	registry   *fsm.Registry
-	machine    *machine
-	journal    *journal
-	sessions   *sessions
-	tombstones *tombstones
-	leadership leadership
-	isolated   atomic.Bool
+	cfg Config
+	log *slog.Logger
+	network
+	state
+
+	identity    sync.Mutex // held while data's identity is read or changed
+	data        *dataPath
+	stores      *stores
+	raft        *raft.Raft
+	journal     *journal
+	sessions    *sessions
+	leadership  leadership
+	isolated    atomic.Bool
+	divergences atomic.Int64
 
 	stop     context.CancelFunc
 	tasks    *errgroup.Group
@@ -41,17 +44,40 @@ type Replica struct {
 	closeErr error
 }
 
+// network is how a replica reaches the others.
+type network struct {
+	port      *port
+	members   *members
+	gossip    *gossip
+	caller    caller
+	answers   *callServer
+	router    *router
+	poker     *poker
+	transport transport
+}
+
+// state is what comes of the log.
+type state struct {
+	registry   *fsm.Registry
+	machine    *machine
+	tombstones *tombstones
+}
+
 // Open starts the replica of cfg.DataPath. It may take seconds: the log and the newest snapshot
-// are read whole. Close it when done. An ErrData says what is wrong with the data path.
+// are read whole. Close it when done; it owns cfg.Listener, also after an error. An ErrData says
+// what is wrong with the data path.
 func Open(cfg Config) (*Replica, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure replica: %w", err)
 	}
 	data, err := openDataPath(cfg.DataPath, cfg.Name, cfg.NameGiven)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, cfg.Listener.Close())
 	}
-	r := &Replica{cfg: cfg, log: cfg.Logger, data: data, registry: fsm.New(), failure: make(chan error, 1)}
+	r := &Replica{cfg: cfg, log: cfg.Logger, data: data, failure: make(chan error, 1)}
+	r.registry = fsm.New()
+	r.port = newPort(cfg.Listener, r, r.log)
+	r.port.cut = cfg.cut
 	if err := r.start(); err != nil {
 		return nil, errors.Join(err, r.release())
 	}
@@ -65,36 +91,65 @@ func (r *Replica) start() error {
 		return err
 	}
 	r.stores = stores
-	if r.cfg.wrapLog != nil {
-		stores.log = r.cfg.wrapLog(stores.log)
-	}
 	if err := errors.Join(r.data.removeLeftovers(), r.data.begin(r.data.next())); err != nil {
 		return err
 	}
 	r.journal = newJournal(r.data.ID, r.data.Incarnation)
 	r.sessions = newSessions(r.cfg, r.journal)
 	r.tombstones = newTombstones()
-	r.machine = &machine{registry: r.registry, applied: r.applied, restored: r.restored, failed: r.fail}
+	r.machine = &machine{registry: r.registry, applied: r.applied, restored: r.restored, failed: r.fail, begun: r.begun}
 	// The journal's first change: everything committed before it is applied here when it is.
 	if _, err := r.journal.append(fsm.OpenReplica(r.data.Name), nil); err != nil {
 		return err
 	}
+	r.connect(logger)
 	if err := r.startRaft(logger); err != nil {
 		return err
 	}
+	r.port.serve()
+	if r.gossip, err = startGossip(r.cfg.Gossip, r.meta(), r.members, r.log); err != nil {
+		return err
+	}
 	r.log.Info("replica started", "name", r.data.Name, "id", r.data.ID, "incarnation", r.data.Incarnation,
-		"data_path", r.data.dir)
-	r.startTasks()
+		"data_path", r.data.dir, "cluster_address", r.cfg.Listener.Addr(), "gossip_address", r.gossip.address())
+	r.startTasks(logger)
 	return nil
 }
 
-func (r *Replica) startTasks() {
+// connect makes what the cluster port carries. All of it is there before the port serves.
+func (r *Replica) connect(logger hclog.Logger) {
+	r.members = newMembers()
+	r.caller = newCaller(r.port, r.members.address)
+	r.answers = newCallServer(r.port, r.calls())
+	r.transport = newTransport(newStream(r.port, r.data.ID, r.members.address), logger)
+	r.router = &router{r: r}
+	r.poker = newPoker(r)
+	r.port.handle[kindJournal] = func(c net.Conn, _ peer) { serveJournal(c, r.propose) }
+}
+
+func (r *Replica) meta() meta {
+	host, port, err := splitPort(r.cfg.ClusterAdvertise)
+	if err != nil {
+		host, port = r.cfg.ClusterAdvertise, r.cfg.Listener.Addr().(*net.TCPAddr).Port
+	}
+	return meta{
+		ID: r.data.ID, Incarnation: r.data.Incarnation, Name: r.data.Name, Cluster: r.data.Cluster,
+		Version: r.cfg.Version, Expect: r.cfg.BootstrapExpect, Reader: r.cfg.Reader,
+		Host: r.cfg.ClientHost, TCP: r.cfg.TCPPort, HTTP: r.cfg.HTTPPort,
+		ClusterHost: host, ClusterPort: port,
+	}
+}
+
+func (r *Replica) startTasks(logger hclog.Logger) {
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
 	r.tasks, ctx = errgroup.WithContext(ctx)
-	s := newSender(r.journal, r, r.fenced)
+	s := newSender(r.journal, r.router, r.fenced)
+	pilot := r.newPilot(logger.Named("autopilot"))
 	for _, task := range []func(context.Context) error{
-		s.send, s.collect, r.sessions.watchSilence, r.watchOrphans, r.watchLeader,
+		s.send, s.collect, r.form, r.gossip.keepJoining, r.admit, r.poker.run,
+		r.sessions.watchSilence, r.watchOrphans, r.watchLeader, r.watchReplicas, r.checkpoints,
+		func(ctx context.Context) error { return r.pilotWhileLeading(ctx, pilot) },
 		func(ctx context.Context) error {
 			return r.tombstones.watch(ctx, r.cfg.TombstoneLifetime, r.leads, r.decide)
 		},
@@ -107,6 +162,10 @@ func (r *Replica) startTasks() {
 			return err
 		})
 	}
+	r.tasks.Go(func() error {
+		_ = r.answers.http.Serve(r.answers)
+		return nil
+	})
 }
 
 // Failed gets the error after which this replica cannot go on: close it.
@@ -119,11 +178,30 @@ func (r *Replica) fail(err error) {
 // applied is told of each entry that the registry has applied.
 func (r *Replica) applied(o *fsm.Outcome) {
 	for _, e := range o.Events {
-		r.tombstones.observe(e)
+		r.happened(e)
 	}
 	// Last, for it wakes those who wait for all of the above.
 	if o.Err == nil && o.Replica != "" && r.journal.is(o.Replica, o.Incarnation) {
 		r.journal.observe(o.Last, o.Result)
+	}
+	r.poker.poke()
+}
+
+func (r *Replica) happened(e fsm.Event) {
+	switch e.Kind {
+	case fsm.TombstoneSet, fsm.TombstoneGone:
+		r.tombstones.observe(e)
+	case fsm.SessionDropped:
+		if r.journal.is(e.Session.Replica, e.Session.Incarnation) {
+			r.sessions.dropped(e.Session.Number)
+		}
+	case fsm.ReplicaLost:
+		if r.journal.is(e.Replica, e.Incarnation) {
+			r.log.Warn("the cluster took this replica for lost: telling it otherwise")
+			r.journal.greet()
+		}
+	case fsm.Diverged:
+		r.diverged(e)
 	}
 }
 
@@ -134,11 +212,31 @@ func (r *Replica) restored() {
 	if me, ok := s.Replica(r.data.ID); ok && r.journal.is(me.ID, me.Incarnation) {
 		r.journal.observe(me.Last, func(uint64) error { return nil })
 	}
+	r.resume(s)
+}
+
+// resume does after a snapshot what the events that it stands for would have done.
+func (r *Replica) resume(s *fsm.State) {
+	me, ok := s.Replica(r.data.ID)
+	if !ok || !r.journal.is(me.ID, me.Incarnation) {
+		return
+	}
+	if me.Lost {
+		r.journal.greet()
+	}
+	held := s.SessionsOf(me.ID, me.Incarnation)
+	for _, mine := range r.sessions.all() {
+		if n := mine.registered(); n <= me.Last && !held[n] {
+			mine.reopen(n)
+		}
+	}
 }
 
 // fenced begins a new incarnation when the registry knows a greater one than this: the identity in
 // the data path is older than the log, as after a restore from a backup.
 func (r *Replica) fenced(known *fsm.IncarnationError) error {
+	r.identity.Lock()
+	defer r.identity.Unlock()
 	if known.Known <= r.data.Incarnation {
 		return nil // of a batch that was on its way when this incarnation began
 	}

@@ -38,7 +38,7 @@ func TestRestart(t *testing.T) {
 	cfg := testConfig(t.TempDir())
 	first := openReady(t, cfg)
 	populate(t, first)
-	want, incarnation := listings(read(t, first)), first.Status(Addresses{}).Incarnation
+	want, incarnation := listings(read(t, first)), first.Status().Incarnation
 	mustClose(t, first)
 
 	r := openReady(t, cfg)
@@ -48,7 +48,7 @@ func TestRestart(t *testing.T) {
 	if got := read(t, r).Counts(); got.Orphans != 5 || got.Sessions != 0 {
 		t.Errorf("%d sessions and %d orphans, want 0 and 5", got.Sessions, got.Orphans)
 	}
-	if got := r.Status(Addresses{}).Incarnation; got <= incarnation {
+	if got := r.Status().Incarnation; got <= incarnation {
 		t.Errorf("incarnation %d after %d", got, incarnation)
 	}
 	again := session(t, r, 1)

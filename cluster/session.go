@@ -11,16 +11,17 @@ import (
 // Session is one identified nsqd connection to this replica.
 type Session struct {
 	sessions *sessions
-	number   uint64
+	info     fsm.ProducerInfo
 	evict    func()
 
-	telling  sync.Mutex // held from a decision until it is queued: the registry gets them in order
 	mu       sync.Mutex
-	pending  int           // changes that are not applied
-	below    chan struct{} // closed when pending falls; nil while nobody waits
-	lastPing time.Time     // IDENTIFY counts as one
-	silence  time.Duration // since then
-	active   bool          // what the registry was last told
+	number   uint64                         // in the registry; another one once it was opened again
+	has      map[string]map[string]struct{} // topics and their channels: what the client has said
+	pending  int                            // changes that are not applied
+	below    chan struct{}                  // closed when pending falls; nil while nobody waits
+	lastPing time.Time                      // IDENTIFY counts as one
+	silence  time.Duration                  // since then
+	active   bool                           // what the registry was last told
 	settled  bool
 	closed   bool
 }
@@ -29,12 +30,12 @@ type Session struct {
 // commit timeout; pending then says that the change is queued, but others before it still are too.
 // An error means that the change was not taken.
 func (s *Session) Register(topic, channel string) (pending bool, err error) {
-	return s.change(fsm.Register(s.number, topic, channel))
+	return s.change(fsm.Register(0, topic, channel))
 }
 
 // Unregister takes the channel, or with "" the topic, from the session; else it is as Register.
 func (s *Session) Unregister(topic, channel string) (pending bool, err error) {
-	return s.change(fsm.Unregister(s.number, topic, channel))
+	return s.change(fsm.Unregister(0, topic, channel))
 }
 
 func (s *Session) change(c fsm.Change) (pending bool, err error) {
@@ -49,17 +50,96 @@ func (s *Session) change(c fsm.Change) (pending bool, err error) {
 	return false, nil
 }
 
-// append queues a change of this session. The lock is not held while the journal is: complete
-// takes it on the journal's behalf.
+// append queues a change of this session, and notes what the session has by it. Both happen under
+// the lock, so that opening it again takes up everything that was queued before, and nothing that
+// comes after is queued for the number of old.
 func (s *Session) append(c fsm.Change) (uint64, error) {
 	s.mu.Lock()
-	s.pending++
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	return s.appendLocked(c)
+}
+
+func (s *Session) appendLocked(c fsm.Change) (uint64, error) {
+	c.Session = s.number
 	number, err := s.sessions.journal.append(c, s)
 	if err != nil {
-		s.complete(0, nil)
+		return 0, err
 	}
-	return number, err
+	s.pending++
+	switch c.Kind {
+	case fsm.KindRegister:
+		s.note(c.Topic, c.Channel)
+	case fsm.KindUnregister:
+		s.unnote(c.Topic, c.Channel)
+	}
+	return number, nil
+}
+
+func (s *Session) note(topic, channel string) {
+	channels, known := s.has[topic]
+	if !known {
+		s.has[topic] = nil
+	}
+	if channel == "" {
+		return
+	}
+	if channels == nil {
+		channels = make(map[string]struct{}, 1)
+		s.has[topic] = channels
+	}
+	channels[channel] = struct{}{}
+}
+
+func (s *Session) unnote(topic, channel string) {
+	if channel == "" {
+		delete(s.has, topic)
+	} else {
+		delete(s.has[topic], channel)
+	}
+}
+
+// reopen opens the session again with all it has, because the registry has dropped the one of that
+// number while the connection lives. It is called when that is applied, and does not block.
+func (s *Session) reopen(dropped uint64) {
+	s.mu.Lock()
+	err := s.reopenLocked(dropped)
+	s.mu.Unlock()
+	if err != nil {
+		s.evict() // let the nsqd come again
+	}
+}
+
+func (s *Session) reopenLocked(dropped uint64) error {
+	if s.closed || s.number != dropped {
+		return nil
+	}
+	number, err := s.sessions.journal.append(fsm.OpenSession(s.info), s)
+	if err != nil {
+		return err
+	}
+	s.pending++
+	s.sessions.renumber(s, number)
+	s.number = number
+	var errs []error
+	queue := func(c fsm.Change) {
+		_, err := s.appendLocked(c)
+		errs = append(errs, err)
+	}
+	for topic, channels := range s.has {
+		if len(channels) == 0 {
+			queue(fsm.Register(0, topic, ""))
+		}
+		for channel := range channels {
+			queue(fsm.Register(0, topic, channel))
+		}
+	}
+	if s.settled {
+		queue(fsm.Settle(0))
+	}
+	if !s.active {
+		queue(fsm.SetActive(0, false))
+	}
+	return errors.Join(errs...)
 }
 
 // inWindow waits until no more of the session's changes are on their way than the window allows;
@@ -99,83 +179,85 @@ func (s *Session) over() <-chan struct{} {
 }
 
 // complete implements completer.
-func (s *Session) complete(_ uint64, result error) {
+func (s *Session) complete(uint64, error) {
 	s.mu.Lock()
 	s.pending--
 	if s.below != nil && s.pending <= s.sessions.cfg.RegisterWindow {
 		close(s.below)
 		s.below = nil
 	}
-	lost := errors.Is(result, fsm.ErrSessionUnknown) && !s.closed
 	s.mu.Unlock()
-	if lost {
-		s.evict() // the registry has dropped the session: let the nsqd come again
-	}
 }
 
 // Ping notes that the nsqd lives. Its first one says that it has registered all it has. It does
 // not block.
 func (s *Session) Ping() {
-	s.telling.Lock()
-	defer s.telling.Unlock()
 	s.mu.Lock()
 	s.heard()
 	settle, activate := !s.settled, !s.active
 	s.settled, s.active = true, true
-	s.mu.Unlock()
+	var errs []error
 	if activate {
-		s.tell(fsm.SetActive(s.number, true))
+		errs = append(errs, s.tell(fsm.SetActive(0, true)))
 	}
 	if settle {
-		s.tell(fsm.Settle(s.number))
+		errs = append(errs, s.tell(fsm.Settle(0)))
+	}
+	s.mu.Unlock()
+	if errors.Join(errs...) != nil {
+		s.evict() // let the nsqd come again
 	}
 }
 
-// tell queues a change that no client waits for, but that the next read sees. When it cannot be
-// queued, the nsqd has to come again.
-func (s *Session) tell(c fsm.Change) {
-	number, err := s.append(c)
-	if err != nil {
-		s.evict()
-		return
+// tell queues a change that no client waits for, but that the next read sees. The caller holds the
+// lock.
+func (s *Session) tell(c fsm.Change) error {
+	number, err := s.appendLocked(c)
+	if err == nil {
+		s.sessions.journal.ack(number)
 	}
-	s.sessions.journal.ack(number)
+	return err
 }
 
 // heard begins the silence anew. It starts below zero because the first step after it may have
-// begun before it. The caller holds the lock, or is the only one to know the session.
+// begun long before it. The caller holds the lock, or is the only one to know the session.
 func (s *Session) heard() {
 	s.lastPing = time.Now()
-	s.silence = -periodFor(s.sessions.cfg.InactiveTimeout)
+	s.silence = -2 * periodFor(s.sessions.cfg.InactiveTimeout)
 }
 
 // age lets the silence grow, and tells the registry when it is longer than the timeout.
 func (s *Session) age(step, timeout time.Duration) {
-	s.telling.Lock()
-	defer s.telling.Unlock()
 	s.mu.Lock()
 	s.silence += step
-	silent := s.active && !s.closed && s.silence > timeout
-	if silent {
+	var err error
+	if s.active && !s.closed && s.silence > timeout {
 		s.active = false
+		err = s.tell(fsm.SetActive(0, false))
 	}
 	s.mu.Unlock()
-	if silent {
-		s.tell(fsm.SetActive(s.number, false))
+	if err != nil {
+		s.evict()
 	}
 }
 
 // Close ends the session because its connection has ended. It does not block.
 func (s *Session) Close() {
 	s.mu.Lock()
-	closed := s.closed
-	s.closed = true
-	s.mu.Unlock()
-	if !closed {
-		s.sessions.remove(s)
-		number, _ := s.append(fsm.CloseSession(s.number)) // fails only when the replica is closing
-		s.sessions.journal.ack(number)
+	defer s.mu.Unlock()
+	if s.closed {
+		return
 	}
+	s.closed = true
+	s.sessions.remove(s.number)
+	_ = s.tell(fsm.CloseSession(0)) // fails only when the replica is closing
+}
+
+// registered is the number that the registry knows the session by.
+func (s *Session) registered() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.number
 }
 
 func (s *Session) pinged() time.Time {

@@ -3,6 +3,8 @@ package cluster
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -74,24 +76,46 @@ func TestPingAtTheMomentOfTheTimeout(t *testing.T) {
 	}
 }
 
-// A session that the registry no longer knows sends its nsqd away, to come again.
+// A session that the registry has dropped, though its connection lives, is opened again with all
+// that the client has said, whatever of it was on its way.
 func TestSessionThatTheRegistryDropped(t *testing.T) {
-	var evicted atomic.Int32
-	s, j := loneSession(t, testConfig(""), func() { evicted.Add(1) })
+	s, j := loneSession(t, testConfig(""), func() { t.Error("evicted") })
 	register(t, s, "topic", "")
-	j.observe(2, func(n uint64) error {
-		if n == 2 {
-			return fsm.ErrSessionUnknown
-		}
-		return nil
-	})
-	if evicted.Load() != 1 {
-		t.Errorf("evicted %d times", evicted.Load())
+	register(t, s, "other", "channel")
+	register(t, s, "gone", "")
+	if _, err := s.Unregister("gone", ""); err != nil {
+		t.Fatal(err)
+	}
+	s.Ping()
+	s.reopen(99) // not this one
+	if n := s.registered(); n != 1 {
+		t.Fatalf("registered as %d", n)
+	}
+	before := j.length()
+	s.reopen(1)
+	s.reopen(1) // once
+	number := s.registered()
+	if number != uint64(before)+1 {
+		t.Errorf("registered as %d, want %d", number, before+1)
+	}
+	var got []string
+	for _, q := range j.queue[before:] {
+		got = append(got, fmt.Sprintf("%q", q.change))
+	}
+	slices.Sort(got)
+	var want []string
+	for _, c := range []fsm.Change{fsm.OpenSession(s.info), fsm.Register(number, "topic", ""),
+		fsm.Register(number, "other", "channel"), fsm.Settle(number)} {
+		want = append(want, fmt.Sprintf("%q", fsm.AppendChange(nil, c)))
+	}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("queued %s, want %s", got, want)
 	}
 	s.Close()
-	j.observe(3, func(uint64) error { return fsm.ErrSessionUnknown })
-	if evicted.Load() != 1 {
-		t.Error("evicted although it is closed")
+	after := j.length()
+	if s.reopen(number); j.length() != after {
+		t.Error("opened again although it is closed")
 	}
 }
 

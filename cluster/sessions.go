@@ -23,25 +23,39 @@ func newSessions(cfg Config, j *journal) *sessions {
 
 // open queues the beginning of a session. It does not wait for a commit.
 func (ss *sessions) open(info fsm.ProducerInfo, evict func()) (*Session, error) {
-	s := &Session{sessions: ss, evict: evict, active: true}
+	s := &Session{sessions: ss, info: info, evict: evict, active: true, has: make(map[string]map[string]struct{})}
 	s.heard()
-	// The number is known to the session before anybody can ask for it by that number.
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	number, err := s.append(fsm.OpenSession(info))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	number, err := s.appendLocked(fsm.OpenSession(info))
 	if err != nil {
 		return nil, err
 	}
 	s.number = number
-	ss.byNumber[number] = s
+	ss.renumber(s, number)
 	ss.journal.ack(number)
 	return s, nil
 }
 
-func (ss *sessions) remove(s *Session) {
+// renumber makes the session known by its number, and no longer by the one it had.
+func (ss *sessions) renumber(s *Session, number uint64) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	delete(ss.byNumber, s.number)
+	ss.byNumber[number] = s
+}
+
+func (ss *sessions) remove(number uint64) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	delete(ss.byNumber, number)
+}
+
+// dropped is told that the registry has dropped the session of that number.
+func (ss *sessions) dropped(number uint64) {
+	if s := ss.get(number); s != nil {
+		s.reopen(number)
+	}
 }
 
 func (ss *sessions) get(number uint64) *Session {

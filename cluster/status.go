@@ -1,8 +1,12 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -63,29 +67,77 @@ type Member struct {
 	Addresses    Addresses `json:"addresses"`
 }
 
-// Status describes this replica and its cluster; addresses are this replica's own.
-func (r *Replica) Status(addresses Addresses) Status {
+// Status describes this replica and its cluster.
+func (r *Replica) Status() Status {
 	ready, reason := r.Ready()
 	state := r.registry.State()
 	s := Status{
 		Name: r.data.Name, ID: r.data.ID, Version: r.cfg.Version,
-		ClusterID: r.data.Cluster, Role: r.role(), Term: r.raft.CurrentTerm(),
+		ClusterID: r.whoami().cluster, Role: r.role(r.data.ID), Term: r.raft.CurrentTerm(),
 		Ready: ready, Reason: reason,
 		CommitIndex: r.raft.CommitIndex(), AppliedIndex: max(r.raft.AppliedIndex(), state.Index()), // Raft's lags
 		LastContactMS: r.lastContact(), Incarnation: r.journal.begun(),
-		Addresses: addresses, Registry: registryStatus(state),
+		Addresses: r.Addresses(), Registry: registryStatus(state),
+		Members: r.memberStatus(),
 	}
 	s.Registry.Pending = r.journal.length()
-	if r.leader() == r.data.ID {
-		s.Leader = r.data.Name
+	if leader := r.leader(); leader != "" {
+		s.Leader = r.nameOf(leader)
 	}
-	health := "healthy"
-	if !ready {
-		health = reason
-	}
-	s.Members = []Member{{Name: s.Name, ID: s.ID, Role: s.Role, Alive: true, Health: health,
-		AppliedIndex: s.AppliedIndex, Version: s.Version, Addresses: addresses}}
 	return s
+}
+
+// Addresses are where this replica can be reached.
+func (r *Replica) Addresses() Addresses { return r.meta().addresses(r.gossip.address()) }
+
+// memberStatus lists those that gossip tells of and Raft's servers, by name.
+func (r *Replica) memberStatus() []Member {
+	var all []Member
+	listed := make(map[string]bool)
+	for _, m := range r.members.all() {
+		listed[m.ID] = true
+		s := Member{Name: m.Name, ID: m.ID, Role: r.role(m.ID), Alive: m.alive, Version: m.Version,
+			Addresses: m.addresses(m.gossip), Health: "healthy"}
+		if !m.alive {
+			s.Health = "gone"
+		}
+		all = append(all, s)
+	}
+	for id := range r.servers() {
+		if !listed[id] {
+			all = append(all, Member{Name: r.nameOf(id), ID: id, Role: r.role(id), Health: "not seen"})
+		}
+	}
+	r.askMembers(all)
+	slices.SortFunc(all, func(a, b Member) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
+	})
+	return all
+}
+
+// askMembers fills in how far each living member is; all are asked at once.
+func (r *Replica) askMembers(all []Member) {
+	var wg sync.WaitGroup
+	for i := range all {
+		m := &all[i]
+		switch {
+		case m.ID == r.data.ID:
+			m.AppliedIndex = max(r.raft.AppliedIndex(), r.registry.State().Index())
+			if ready, reason := r.Ready(); !ready {
+				m.Health = reason
+			}
+		case m.Alive:
+			wg.Go(func() {
+				s, err := r.caller.standing(context.Background(), m.ID)
+				if err != nil {
+					m.Health = "does not answer"
+					return
+				}
+				m.AppliedIndex = s.AppliedIndex
+			})
+		}
+	}
+	wg.Wait()
 }
 
 func registryStatus(s *fsm.State) RegistryStatus {
@@ -97,11 +149,18 @@ func registryStatus(s *fsm.State) RegistryStatus {
 	}
 }
 
-func (r *Replica) role() string {
-	if r.leads() {
+// role is what the replica of that id is to Raft: leader, voter, reader or none.
+func (r *Replica) role(id string) string {
+	server, in := r.servers()[id]
+	switch {
+	case !in:
+		return "none"
+	case id == r.leader():
 		return "leader"
+	case server.Suffrage == raft.Voter:
+		return "voter"
 	}
-	return "voter"
+	return "reader"
 }
 
 func (r *Replica) lastContact() int64 {
@@ -122,6 +181,8 @@ func (r *Replica) Ready() (ok bool, reason string) {
 		return false, "has not caught up since its start"
 	case r.isolated.Load():
 		return false, fmt.Sprintf("has heard no leader for %s", r.cfg.IsolationTimeout)
+	case r.divergences.Load() > 0:
+		return false, "its registry differs from the leader's"
 	case r.raft.State() == raft.Shutdown:
 		return false, "is stopping"
 	}

@@ -13,11 +13,13 @@ func TestStatus(t *testing.T) {
 	cfg.Version = "1.2.3"
 	g := gated(t, &cfg)
 	defer g.open()
+	cfg.ClientHost, cfg.TCPPort, cfg.HTTPPort = "h", 4160, 4161
 	r := openReady(t, cfg)
 	register(t, session(t, r, 1), "topic", "channel")
 	change(t, r, fsm.Tombstone("topic", "nsqd-1:4151"))
 	settle(t, r)
-	addresses := Addresses{TCP: "h:4160", HTTP: "h:4161", Cluster: "h:4162", Gossip: "h:4163"}
+	addresses := Addresses{TCP: "h:4160", HTTP: "h:4161", Cluster: r.port.listener.Addr().String(),
+		Gossip: r.gossip.address()}
 	state := r.registry.State()
 	term := r.raft.CurrentTerm()
 	want := Status{
@@ -29,7 +31,7 @@ func TestStatus(t *testing.T) {
 		Members: []Member{{Name: "r1", ID: r.ID(), Role: "leader", Alive: true, Health: "healthy",
 			AppliedIndex: state.Index(), Version: "1.2.3", Addresses: addresses}},
 	}
-	if got := r.Status(addresses); !reflect.DeepEqual(got, want) {
+	if got := r.Status(); !reflect.DeepEqual(got, want) {
 		t.Errorf("status\n%+v, want\n%+v", got, want)
 	}
 	if len(want.ClusterID) != 32 || term == 0 {
@@ -38,7 +40,7 @@ func TestStatus(t *testing.T) {
 
 	g.hang(0)
 	register(t, session(t, r, 2), "other", "")
-	if got := r.Status(addresses).Registry.Pending; got != 2 {
+	if got := r.Status().Registry.Pending; got != 2 {
 		t.Errorf("%d changes pending, want 2", got)
 	}
 }
@@ -49,7 +51,7 @@ func TestStatusBeforeItIsReady(t *testing.T) {
 	defer g.open()
 	g.hang(2)
 	r := open(t, cfg)
-	s := r.Status(Addresses{})
+	s := r.Status()
 	if s.Ready || s.Reason == "" || s.Members[0].Health != s.Reason || s.Registry.Pending != 1 {
 		t.Errorf("status %+v", s)
 	}
@@ -61,7 +63,7 @@ func TestStatusWithoutALeader(t *testing.T) {
 	if err := r.raft.Shutdown().Error(); err != nil {
 		t.Fatal(err)
 	}
-	s := r.Status(Addresses{})
+	s := r.Status()
 	if s.Role == "leader" || s.Leader != "" || s.LastContactMS < 0 {
 		t.Errorf("role %q, leader %q, last contact %d", s.Role, s.Leader, s.LastContactMS)
 	}

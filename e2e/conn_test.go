@@ -22,6 +22,7 @@ const (
 // errors, so that any goroutine may use it.
 type conn struct {
 	net.Conn
+	timeout time.Duration // of each command
 }
 
 // dial connects and says nothing.
@@ -30,7 +31,7 @@ func dial(address string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{c}, nil
+	return &conn{c, answerTimeout}, nil
 }
 
 // open connects and sends the magic.
@@ -43,7 +44,7 @@ func open(address string) (*conn, error) {
 }
 
 func (c *conn) send(text string) error {
-	if err := c.SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
+	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
 		return err
 	}
 	_, err := io.WriteString(c, text)
@@ -52,7 +53,7 @@ func (c *conn) send(text string) error {
 
 // answer reads one answer: a four-byte length and so many bytes.
 func (c *conn) answer() (string, error) {
-	if err := c.SetReadDeadline(time.Now().Add(answerTimeout)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(c.timeout)); err != nil {
 		return "", err
 	}
 	var size uint32

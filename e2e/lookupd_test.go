@@ -65,9 +65,15 @@ func newLookupd(t *testing.T, name, bin string, args []string) *lookupd {
 // start starts it, for the first time or again, and returns when it serves.
 func (l *lookupd) start(t *testing.T) {
 	t.Helper()
+	l.launch(t)
+	eventually(t, patience, l.serves)
+}
+
+// launch starts it without waiting.
+func (l *lookupd) launch(t *testing.T) {
+	t.Helper()
 	l.client.CloseIdleConnections()
 	l.process = startProcess(t, l.name, l.bin, l.args...)
-	eventually(t, patience, l.serves)
 }
 
 var errExited = errors.New("the program has exited")

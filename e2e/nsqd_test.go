@@ -17,11 +17,20 @@ type nsqd struct {
 
 func startNsqd(t *testing.T, l *lookupd) *nsqd {
 	t.Helper()
+	return startNsqdFor(t, l.tcp)
+}
+
+// startNsqdFor starts one that registers at each of the addresses.
+func startNsqdFor(t *testing.T, addresses ...string) *nsqd {
+	t.Helper()
 	n := &nsqd{tcp: freeAddress(t), http: freeAddress(t), client: newHTTPClient()}
 	t.Cleanup(n.client.CloseIdleConnections)
-	n.process = startProcess(t, "nsqd", program("nsqd"),
-		"-tcp-address", n.tcp, "-http-address", n.http, "-broadcast-address", "127.0.0.1",
-		"-data-path", t.TempDir(), "-lookupd-tcp-address", l.tcp)
+	args := []string{"-tcp-address", n.tcp, "-http-address", n.http, "-broadcast-address", "127.0.0.1",
+		"-data-path", t.TempDir()}
+	for _, a := range addresses {
+		args = append(args, "-lookupd-tcp-address", a)
+	}
+	n.process = startProcess(t, "nsqd", program("nsqd"), args...)
 	eventually(t, patience, func() error { return n.get("/ping", nil) })
 	return n
 }

@@ -32,10 +32,11 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// tail returns the last lines, for a failure's report.
+// tail returns the last lines, for a failure's report, without what tests ask all the time.
 func (o *output) tail() string {
-	const most = 20
+	const most = 30
 	lines := strings.Split(strings.TrimSpace(o.String()), "\n")
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.Contains(line, " GET /") })
 	if len(lines) > most {
 		lines = append([]string{"…"}, lines[len(lines)-most:]...)
 	}
@@ -85,7 +86,7 @@ func (p *process) finish(t *testing.T) {
 	p.kill()
 	stderr := p.stderr.String()
 	for _, bad := range []string{"panic: ", "fatal error: ", "WARNING: DATA RACE"} {
-		if p.name == "raftlookupd" && strings.Contains(stderr, bad) {
+		if p.cmd.Path == programs.raftlookupd && strings.Contains(stderr, bad) {
 			t.Errorf("%s wrote %q", p.name, bad)
 		}
 	}

@@ -116,9 +116,7 @@ func (e *entry) decode(data []byte) error {
 	}
 	d := decoder{rest: string(data[2 : len(data)-crcLength])}
 	if !e.decision {
-		e.header.Replica = d.text(maxID)
-		e.header.Incarnation = d.number()
-		e.header.First = d.number()
+		e.header = Header{Replica: d.text(maxID), Incarnation: d.number(), First: d.number()}
 	}
 	count := d.number()
 	if count > MaxBatch {

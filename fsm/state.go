@@ -99,6 +99,29 @@ func (s *State) Replica(id string) (Replica, bool) {
 	return Replica{}, false
 }
 
+// Replicas returns every replica that the registry has ever known, by id.
+func (s *State) Replicas() []Replica {
+	all := make([]Replica, 0, len(s.replicas))
+	for _, r := range s.replicas {
+		all = append(all, Replica{r.id, r.name, r.incarnation, r.last, r.lost})
+	}
+	return all
+}
+
+// SessionsOf returns the numbers of the sessions that the replica's incarnation has.
+func (s *State) SessionsOf(id string, incarnation uint64) map[uint64]bool {
+	numbers := make(map[uint64]bool)
+	s.producers.Scan(func(p *producer) bool {
+		for _, o := range p.sessions {
+			if o.key.Replica == id && o.key.Incarnation == incarnation {
+				numbers[o.key.Number] = true
+			}
+		}
+		return true
+	})
+	return numbers
+}
+
 // OrphanGroup is the orphans that one incarnation of a replica left.
 type OrphanGroup struct {
 	Replica     string // its id

@@ -24,6 +24,12 @@ const (
 )
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "healthcheck" {
+		if err := healthcheck(os.Args[2:]); err != nil {
+			exit(exitFailed, err)
+		}
+		return
+	}
 	cfg, err := config.Parse(os.Args[1:], os.Environ(), os.Stdout)
 	if errors.Is(err, flag.ErrHelp) || errors.Is(err, config.ErrVersion) {
 		return

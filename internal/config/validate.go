@@ -21,7 +21,7 @@ func (c *Config) Validate() error {
 	c.validateWords(&v)
 	c.validateAddresses(&v)
 	c.validateTiming(&v)
-	c.refuseClustering(&v)
+	c.validateMembership(&v)
 	return errors.Join(v...)
 }
 
@@ -169,16 +169,17 @@ func (c *Config) validateTiming(v *violations) {
 	}
 }
 
-// refuseClustering goes when clusters of more than one replica come.
-func (c *Config) refuseClustering(v *violations) {
-	const reason = "this version forms clusters of one replica; clustering comes with the next one"
-	if len(c.Join) > 0 {
-		v.add("-join: %s", reason)
+func (c *Config) validateMembership(v *violations) {
+	if len(c.Join) == 0 && c.BootstrapExpect == 0 {
+		v.add("-bootstrap-expect: 0 means only to join, so that -join must say whom")
 	}
-	if c.BootstrapExpect > 1 || c.BootstrapExpect == 0 && len(c.Join) == 0 {
-		v.add("-bootstrap-expect: %s", reason)
+	if c.BootstrapExpect < 0 {
+		v.add("-bootstrap-expect: must not be negative, is %d", c.BootstrapExpect)
 	}
-	if c.Reader {
-		v.add("-reader: %s", reason)
+	if c.BootstrapExpect > 1 && len(c.Join) == 0 {
+		v.add("-bootstrap-expect: %d replicas find each other by -join; give the gossip address of one or more", c.BootstrapExpect)
+	}
+	if c.Reader && len(c.Join) == 0 {
+		v.add("-reader: a reader belongs to a cluster of others; give -join")
 	}
 }

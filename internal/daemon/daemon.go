@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -30,10 +29,15 @@ type Daemon struct {
 	log       *slog.Logger
 	addresses atomic.Pointer[cluster.Addresses]
 
+	listeners
 	replica *cluster.Replica
 	tcp     *tcpproto.Server
 	http    *httpapi.Server
 }
+
+// listeners are made in one place, and before anything else, so that a port that is taken costs
+// nothing.
+type listeners struct{ tcpPort, httpPort, clusterPort net.Listener }
 
 // New makes a daemon of a valid configuration. It does nothing yet.
 func New(cfg config.Config, log *slog.Logger) *Daemon {
@@ -42,34 +46,81 @@ func New(cfg config.Config, log *slog.Logger) *Daemon {
 	return d
 }
 
-// Addresses are where the daemon listens, "" before it does.
+// Addresses are where the daemon can be reached, "" before it listens.
 func (d *Daemon) Addresses() cluster.Addresses { return *d.addresses.Load() }
 
 // Run starts the daemon and blocks until the context ends, which is a clean stop and gives nil, or
 // until it cannot go on. It may be called once.
 func (d *Daemon) Run(ctx context.Context) (err error) {
 	d.log.Info(version.String("raftlookupd"))
+	hostname, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("find the hostname: %w", err)
+	}
+	if err := d.listen(); err != nil {
+		return err
+	}
 	d.replica, err = cluster.Open(d.clusterConfig())
 	if err != nil {
-		return err
+		return errors.Join(err, d.tcpPort.Close(), d.httpPort.Close())
 	}
 	defer func() { err = errors.Join(err, d.replica.Close()) }()
-	tcp, http, err := d.listen()
-	if err != nil {
-		return err
+	addresses := d.replica.Addresses()
+	d.addresses.Store(&addresses)
+	d.build(hostname)
+	return d.serve(ctx)
+}
+
+func (d *Daemon) listen() error {
+	for _, l := range []struct {
+		to            *net.Listener
+		what, address string
+	}{
+		{&d.tcpPort, "for nsqd on -tcp-address", d.cfg.TCPAddress},
+		{&d.httpPort, "for HTTP on -http-address", d.cfg.HTTPAddress},
+		{&d.clusterPort, "for replicas on -cluster-address", d.cfg.ClusterAddress},
+	} {
+		made, err := net.Listen("tcp", l.address)
+		if err != nil {
+			return errors.Join(fmt.Errorf("listen %s %s: %w", l.what, l.address, err), d.close())
+		}
+		*l.to = made
 	}
-	if err := d.build(tcp.Addr(), http.Addr()); err != nil {
-		return errors.Join(err, tcp.Close(), http.Close())
+	return nil
+}
+
+// close closes the listeners that were made.
+func (l listeners) close() error {
+	var errs []error
+	for _, made := range []net.Listener{l.tcpPort, l.httpPort, l.clusterPort} {
+		if made != nil {
+			errs = append(errs, made.Close())
+		}
 	}
-	return d.serve(ctx, tcp, http)
+	return errors.Join(errs...)
 }
 
 func (d *Daemon) clusterConfig() cluster.Config {
 	return cluster.Config{
-		Name:              d.cfg.Name,
-		NameGiven:         d.cfg.NameGiven,
-		DataPath:          d.cfg.DataPath,
-		Version:           version.Binary,
+		Name:      d.cfg.Name,
+		NameGiven: d.cfg.NameGiven,
+		DataPath:  d.cfg.DataPath,
+		Version:   version.Binary,
+		Network: cluster.Network{
+			Listener:         d.clusterPort,
+			ClusterAdvertise: d.advertised(d.cfg.ClusterAdvertiseAddress, d.cfg.ClusterAddress),
+			ClientHost:       d.cfg.BroadcastAddress,
+			TCPPort:          port(d.tcpPort),
+			HTTPPort:         port(d.httpPort),
+			Gossip: cluster.GossipConfig{
+				Bind:      d.cfg.GossipAddress,
+				Advertise: d.advertised(d.cfg.GossipAdvertiseAddress, d.cfg.GossipAddress),
+				Given:     d.cfg.GossipAdvertiseAddress != d.cfg.BroadcastAddress,
+				Join:      d.cfg.Join,
+			},
+		},
+		BootstrapExpect:   d.cfg.BootstrapExpect,
+		Reader:            d.cfg.Reader,
 		RegisterWindow:    d.cfg.RegisterWindow,
 		CommitTimeout:     d.cfg.CommitTimeout,
 		ReplicaGrace:      d.cfg.ReplicaGrace,
@@ -81,25 +132,22 @@ func (d *Daemon) clusterConfig() cluster.Config {
 	}
 }
 
-// listen makes all listeners; later ones of the cluster and of HTTPS are made here too.
-func (d *Daemon) listen() (tcp, http net.Listener, err error) {
-	tcp, err = net.Listen("tcp", d.cfg.TCPAddress)
-	if err != nil {
-		return nil, nil, fmt.Errorf("listen for nsqd on -tcp-address %s: %w", d.cfg.TCPAddress, err)
+// advertised is how other replicas reach what is bound: the address that was given for it, or one
+// particular address that is bound, or the broadcast address.
+func (d *Daemon) advertised(given, bound string) string {
+	if given != d.cfg.BroadcastAddress {
+		return given
 	}
-	http, err = net.Listen("tcp", d.cfg.HTTPAddress)
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("listen for HTTP on -http-address %s: %w", d.cfg.HTTPAddress, err), tcp.Close())
+	host, _, err := net.SplitHostPort(bound)
+	if ip := net.ParseIP(host); err == nil && ip != nil && !ip.IsUnspecified() {
+		return host
 	}
-	return tcp, http, nil
+	return given
 }
 
-func (d *Daemon) build(tcp, http net.Addr) error {
-	hostname, err := os.Hostname()
-	if err != nil {
-		return fmt.Errorf("find the hostname: %w", err)
-	}
-	d.addresses.Store(&cluster.Addresses{TCP: d.advertise(tcp), HTTP: d.advertise(http)})
+func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
+
+func (d *Daemon) build(hostname string) {
 	d.tcp = tcpproto.New(tcpproto.Config{
 		Open: func(info fsm.ProducerInfo, evict func()) (tcpproto.Session, error) {
 			s, err := d.replica.OpenSession(info, evict)
@@ -112,46 +160,32 @@ func (d *Daemon) build(tcp, http net.Addr) error {
 		Greeting: tcpproto.Greeting{
 			BroadcastAddress: d.cfg.BroadcastAddress,
 			Hostname:         hostname,
-			TCPPort:          port(tcp),
-			HTTPPort:         port(http),
+			TCPPort:          port(d.tcpPort),
+			HTTPPort:         port(d.httpPort),
 			Version:          version.Binary,
 		},
 		Logger: d.log,
 	})
-	api := d.replicaAPI()
 	d.http = httpapi.New(httpapi.Config{
-		Replica: api,
+		Replica: replicaAPI{d.replica},
 		Times:   d.replica,
 		Info:    httpapi.Info{Version: version.Binary, Name: d.replica.Name(), ID: d.replica.ID()},
 		Logger:  d.log,
 	})
-	return nil
 }
-
-// advertise is how others reach a listener: the broadcast address and the listener's port.
-func (d *Daemon) advertise(a net.Addr) string {
-	return net.JoinHostPort(d.cfg.BroadcastAddress, strconv.Itoa(port(a)))
-}
-
-func port(a net.Addr) int { return a.(*net.TCPAddr).Port }
 
 // replicaAPI is the replica as httpapi wants it.
-func (d *Daemon) replicaAPI() httpapi.Replica { return replicaAPI{d.replica, d} }
-
-type replicaAPI struct {
-	*cluster.Replica
-	d *Daemon
-}
+type replicaAPI struct{ *cluster.Replica }
 
 // Status implements httpapi.Replica.
-func (r replicaAPI) Status() any { return r.Replica.Status(r.d.Addresses()) }
+func (r replicaAPI) Status() any { return r.Replica.Status() }
 
 // serve runs the servers until the context ends or something fails, and stops them: the nsqds'
 // connections first, so that nothing comes in any more.
-func (d *Daemon) serve(ctx context.Context, tcp, http net.Listener) error {
+func (d *Daemon) serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return d.tcp.Serve(tcp) })
-	g.Go(func() error { return d.http.Serve(http) })
+	g.Go(func() error { return d.tcp.Serve(d.tcpPort) })
+	g.Go(func() error { return d.http.Serve(d.httpPort) })
 	g.Go(func() error {
 		select {
 		case err := <-d.replica.Failed():

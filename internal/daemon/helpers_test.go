@@ -26,6 +26,8 @@ func testConfig(t testing.TB, name string) config.Config {
 	t.Helper()
 	c := config.Default(name)
 	c.TCPAddress, c.HTTPAddress, c.BroadcastAddress = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1"
+	c.ClusterAddress, c.GossipAddress = "127.0.0.1:0", "127.0.0.1:0"
+	c.ClusterAdvertiseAddress, c.GossipAdvertiseAddress = "127.0.0.1", "127.0.0.1"
 	c.DataPath = t.TempDir()
 	c.RaftTimeout = 50 * time.Millisecond
 	return c

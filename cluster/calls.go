@@ -1,0 +1,147 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// Replicas ask each other small questions by HTTP over the cluster port.
+const (
+	standingPath = "/standing"
+	callTimeout  = 500 * time.Millisecond
+	maxAnswer    = 64 << 10
+)
+
+// standing is what one replica tells another of its part in Raft.
+type standing struct {
+	ID            string `json:"id"`
+	Cluster       string `json:"cluster"`
+	HasState      bool   `json:"has_state"` // it has been part of a cluster
+	LastIndex     uint64 `json:"last_index"`
+	LastTerm      uint64 `json:"last_term"`
+	AppliedIndex  uint64 `json:"applied_index"`
+	LastContactMS int64  `json:"last_contact_ms"` // 0 on the leader, -1 when never
+	Leader        bool   `json:"leader"`
+}
+
+// callServer answers the questions of other replicas.
+type callServer struct {
+	http  *http.Server
+	conns chan net.Conn
+	ended chan struct{}
+	once  sync.Once
+	addr  net.Addr
+}
+
+func newCallServer(p *port, h http.Handler) *callServer {
+	s := &callServer{conns: make(chan net.Conn), ended: make(chan struct{}), addr: p.listener.Addr(),
+		http: &http.Server{Handler: h, ReadHeaderTimeout: greetingTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}}
+	p.handle[kindCall] = func(c net.Conn, _ peer) {
+		select {
+		case s.conns <- c:
+		case <-s.ended:
+			_ = c.Close()
+		}
+	}
+	return s
+}
+
+// Accept implements net.Listener.
+func (s *callServer) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.conns:
+		return c, nil
+	case <-s.ended:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (s *callServer) Close() error {
+	s.once.Do(func() { close(s.ended) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (s *callServer) Addr() net.Addr { return s.addr }
+
+// caller asks other replicas.
+type caller struct{ http *http.Client }
+
+func newCaller(p *port, lookup func(string) (string, bool)) caller {
+	return caller{&http.Client{
+		Timeout: callTimeout,
+		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, host string) (net.Conn, error) {
+				id, _, err := net.SplitHostPort(host)
+				if err != nil {
+					return nil, err
+				}
+				address, ok := lookup(id)
+				if !ok {
+					return nil, fmt.Errorf("no address is known of replica %.8s…", id)
+				}
+				return p.dial(ctx, kindCall, id, address)
+			},
+			MaxIdleConnsPerHost: 1,
+			IdleConnTimeout:     30 * time.Second,
+		},
+	}}
+}
+
+// standing asks the replica of that id.
+func (c caller) standing(ctx context.Context, id string) (standing, error) {
+	var s standing
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+id+standingPath, nil)
+	if err != nil {
+		return s, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return s, fmt.Errorf("ask replica %.8s… for its standing: %w", id, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return s, fmt.Errorf("ask replica %.8s… for its standing: %s", id, resp.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&s); err != nil {
+		return s, fmt.Errorf("read the standing of replica %.8s…: %w", id, err)
+	}
+	return s, nil
+}
+
+func (c caller) close() { c.http.CloseIdleConnections() }
+
+// calls is what this replica answers.
+func (r *Replica) calls() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+standingPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(r.standing())
+	})
+	return mux
+}
+
+func (r *Replica) standing() standing {
+	return standing{
+		ID: r.data.ID, Cluster: r.whoami().cluster, HasState: r.hasState(),
+		LastIndex: r.raft.LastIndex(), LastTerm: r.lastTerm(), AppliedIndex: r.raft.AppliedIndex(),
+		LastContactMS: r.lastContact(), Leader: r.leads(),
+	}
+}
+
+// hasState reports whether this replica has been part of a cluster.
+func (r *Replica) hasState() bool { return r.raft.LastIndex() > 0 || r.whoami().cluster != "" }
+
+// lastTerm is the term of the log's last entry.
+func (r *Replica) lastTerm() uint64 {
+	term, _ := strconv.ParseUint(r.raft.Stats()["last_log_term"], 10, 64)
+	return term
+}

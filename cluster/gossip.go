@@ -1,0 +1,198 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+
+	"github.com/raftlookupd/raftlookupd/internal/logging"
+)
+
+const (
+	joinRetry  = time.Second      // until one of the given addresses has answered
+	joinAgain  = 10 * time.Second // afterwards: what a partition has parted finds together again
+	leaveWait  = time.Second
+	gossipPort = 4163 // of -join addresses without one
+)
+
+// gossip finds the other replicas.
+type gossip struct {
+	members *members
+	log     *slog.Logger
+	seeds   []string
+	list    *memberlist.Memberlist
+
+	mu sync.Mutex
+	me meta
+}
+
+// GossipConfig says where gossip listens.
+type GossipConfig struct {
+	Bind      string   // host:port; port 0 for any
+	Advertise string   // host or host:port that others reach it at
+	Given     bool     // the operator chose Advertise; else it is only a guess
+	Join      []string // host[:port] of others
+}
+
+func startGossip(cfg GossipConfig, me meta, ms *members, log *slog.Logger) (*gossip, error) {
+	if _, err := me.encode(); err != nil {
+		return nil, err
+	}
+	g := &gossip{members: ms, log: log, seeds: seeds(cfg.Join), me: me}
+	mc := memberlist.DefaultLANConfig()
+	mc.Name = me.ID + "-" + strconv.FormatUint(me.Incarnation, 10)
+	mc.Delegate, mc.Events = g, g
+	mc.Logger = logging.HCLog(log, "gossip").StandardLogger(nil)
+	mc.DeadNodeReclaimTime = time.Second
+	if err := bindGossip(mc, cfg); err != nil {
+		return nil, err
+	}
+	list, err := memberlist.Create(mc)
+	if err != nil {
+		return nil, fmt.Errorf("listen for gossip on -gossip-address %s: %w", cfg.Bind, err)
+	}
+	g.list = list
+	return g, nil
+}
+
+// seeds gives each address of -join a port.
+func seeds(join []string) []string {
+	var out []string
+	for _, a := range join {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			a = net.JoinHostPort(a, strconv.Itoa(gossipPort))
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// bindGossip sets where to listen and what to advertise; memberlist wants IP addresses.
+func bindGossip(mc *memberlist.Config, cfg GossipConfig) error {
+	host, port, err := splitPort(cfg.Bind)
+	if err != nil {
+		return fmt.Errorf("gossip address: %w", err)
+	}
+	mc.BindAddr, mc.BindPort = host, port
+	mc.AdvertisePort = port
+	host = cfg.Advertise
+	if h, p, err := splitPort(cfg.Advertise); err == nil {
+		host, mc.AdvertisePort = h, p
+	}
+	ips, err := net.LookupIP(host)
+	if (err != nil || len(ips) == 0) && !cfg.Given && len(cfg.Join) == 0 {
+		mc.AdvertiseAddr = "127.0.0.1" // a replica by itself needs nobody to reach it
+		return nil
+	}
+	if err != nil || len(ips) == 0 {
+		return fmt.Errorf("gossip advertise address %s has no IP address (%w): give -gossip-advertise-address", host, err)
+	}
+	mc.AdvertiseAddr = ips[0].String()
+	return nil
+}
+
+func splitPort(address string) (host string, port int, err error) {
+	host, p, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err = strconv.Atoi(p)
+	return host, port, err
+}
+
+// address is where gossip can be reached.
+func (g *gossip) address() string { return g.list.LocalNode().Address() }
+
+// keepJoining joins the seeds, first until one answers and then now and again, until the context
+// ends.
+func (g *gossip) keepJoining(ctx context.Context) error {
+	wait, told := joinRetry, false
+	for len(g.seeds) > 0 {
+		n, err := g.list.Join(g.seeds)
+		switch {
+		case n > 0:
+			wait, told = joinAgain, false
+		case !told:
+			told = true
+			g.log.Warn("no replica answers at the addresses of -join: trying on", "addresses", g.seeds, "error", err)
+		}
+		if !pause(ctx, wait) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// join asks the replica at a gossip address, once.
+func (g *gossip) join(address string) error {
+	_, err := g.list.Join(seeds([]string{address}))
+	return err
+}
+
+// belong tells the others that this replica is of a cluster now.
+func (g *gossip) belong(cluster string) {
+	g.mu.Lock()
+	g.me.Cluster = cluster
+	g.mu.Unlock()
+	if err := g.list.UpdateNode(leaveWait); err != nil {
+		g.log.Warn("gossip: the cluster's id is not told yet", "error", err)
+	}
+}
+
+func (g *gossip) close(leave bool) error {
+	var err error
+	if leave {
+		err = g.list.Leave(leaveWait)
+	}
+	return errors.Join(err, g.list.Shutdown())
+}
+
+// NodeMeta implements memberlist.Delegate.
+func (g *gossip) NodeMeta(int) []byte {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	b, err := g.me.encode()
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// The rest of memberlist.Delegate is not used.
+
+// NotifyMsg implements memberlist.Delegate.
+func (*gossip) NotifyMsg([]byte) {}
+
+// GetBroadcasts implements memberlist.Delegate.
+func (*gossip) GetBroadcasts(int, int) [][]byte { return nil }
+
+// LocalState implements memberlist.Delegate.
+func (*gossip) LocalState(bool) []byte { return nil }
+
+// MergeRemoteState implements memberlist.Delegate.
+func (*gossip) MergeRemoteState([]byte, bool) {}
+
+// NotifyJoin implements memberlist.EventDelegate. It is called under memberlist's lock.
+func (g *gossip) NotifyJoin(n *memberlist.Node) { g.observe(n) }
+
+// NotifyUpdate implements memberlist.EventDelegate.
+func (g *gossip) NotifyUpdate(n *memberlist.Node) { g.observe(n) }
+
+// NotifyLeave implements memberlist.EventDelegate.
+func (g *gossip) NotifyLeave(n *memberlist.Node) { g.members.gone(n.Name) }
+
+func (g *gossip) observe(n *memberlist.Node) {
+	m, err := decodeMeta(n.Meta)
+	if err != nil {
+		g.log.Warn("gossip: a node that is no replica of raftlookupd", "node", n.Name, "error", err)
+		return
+	}
+	g.members.put(member{meta: m, node: n.Name, gossip: n.Address(), alive: true})
+}

@@ -1,0 +1,112 @@
+package cluster
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/raftlookupd/raftlookupd/fsm"
+)
+
+// losses notes of which replicas Raft's heartbeats fail, and since when: what the leader needs to
+// call a replica lost.
+type losses struct {
+	observer *raft.Observer
+	events   chan raft.Observation
+
+	mu      sync.Mutex
+	failing map[string]time.Time // by id: of the first heartbeat in a row that failed
+}
+
+func newLosses() *losses {
+	l := &losses{events: make(chan raft.Observation, 64), failing: make(map[string]time.Time)}
+	l.observer = raft.NewObserver(l.events, false, func(o *raft.Observation) bool {
+		switch o.Data.(type) {
+		case raft.FailedHeartbeatObservation, raft.ResumedHeartbeatObservation, raft.LeaderObservation:
+			return true
+		}
+		return false
+	})
+	return l
+}
+
+func (l *losses) observe(o raft.Observation) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch o := o.Data.(type) {
+	case raft.FailedHeartbeatObservation:
+		if _, known := l.failing[string(o.PeerID)]; !known {
+			l.failing[string(o.PeerID)] = time.Now()
+		}
+	case raft.ResumedHeartbeatObservation:
+		delete(l.failing, string(o.PeerID))
+	case raft.LeaderObservation: // whoever leads now counts anew
+		clear(l.failing)
+	}
+}
+
+// silent returns the ids whose heartbeats have failed for that long.
+func (l *losses) silent(d time.Duration) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var ids []string
+	for id, since := range l.failing {
+		if time.Since(since) >= d {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// watchReplicas calls the replicas lost that Raft's heartbeats do not reach, while this replica
+// leads, until the context ends. Their sessions become orphans, and expire after the grace.
+func (r *Replica) watchReplicas(ctx context.Context) error {
+	l := newLosses()
+	r.raft.RegisterObserver(l.observer)
+	defer r.raft.DeregisterObserver(l.observer)
+	t := time.NewTicker(r.cfg.RaftTimeout)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case o := <-l.events:
+			l.observe(o)
+			continue
+		case <-t.C:
+		}
+		if !r.leads() {
+			continue
+		}
+		if changes := r.newlyLost(l.silent(2 * r.cfg.RaftTimeout)); len(changes) > 0 {
+			r.decide(changes...)
+		}
+	}
+}
+
+// newlyLost is the decision about the silent replicas and those that are no longer servers.
+func (r *Replica) newlyLost(silent []string) []fsm.Change {
+	state := r.registry.State()
+	servers := r.servers()
+	var changes []fsm.Change
+	lose := func(known fsm.Replica) {
+		if !known.Lost {
+			r.log.Warn("a replica is lost: its sessions stay for the grace", "name", known.Name,
+				"id", known.ID, "grace", r.cfg.ReplicaGrace)
+			changes = append(changes, fsm.LoseReplica(known.ID, known.Incarnation))
+		}
+	}
+	for _, id := range silent {
+		if known, ok := state.Replica(id); ok {
+			lose(known)
+		}
+	}
+	for _, known := range state.Replicas() {
+		if _, in := servers[known.ID]; !in {
+			lose(known)
+		}
+	}
+	return changes
+}

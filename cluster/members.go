@@ -1,0 +1,93 @@
+package cluster
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// members is who gossip says there is: for each id the newest of its lives. It also remembers the
+// dead, so that they can be named.
+type members struct {
+	changed chan struct{} // holds a token when something changed
+
+	mu    sync.Mutex
+	nodes map[string]member // by gossip name
+}
+
+type member struct {
+	meta
+	node   string // its name in gossip: id and incarnation
+	gossip string // host:port
+	alive  bool
+}
+
+func newMembers() *members {
+	return &members{nodes: make(map[string]member), changed: make(chan struct{}, 1)}
+}
+
+func (ms *members) put(m member) {
+	ms.mu.Lock()
+	ms.nodes[m.node] = m
+	for name, other := range ms.nodes { // of the dead only the newest life is remembered
+		if other.ID == m.ID && other.Incarnation < m.Incarnation && !other.alive {
+			delete(ms.nodes, name)
+		}
+	}
+	ms.mu.Unlock()
+	ms.notify()
+}
+
+func (ms *members) gone(node string) {
+	ms.mu.Lock()
+	if m, known := ms.nodes[node]; known {
+		m.alive = false
+		ms.nodes[node] = m
+	}
+	ms.mu.Unlock()
+	ms.notify()
+}
+
+func (ms *members) notify() {
+	select {
+	case ms.changed <- struct{}{}:
+	default:
+	}
+}
+
+// all returns each id once, in its newest life, sorted by name and id.
+func (ms *members) all() []member {
+	ms.mu.Lock()
+	byID := make(map[string]member)
+	for _, m := range ms.nodes {
+		if old, known := byID[m.ID]; !known || m.Incarnation > old.Incarnation {
+			byID[m.ID] = m
+		}
+	}
+	ms.mu.Unlock()
+	all := make([]member, 0, len(byID))
+	for _, m := range byID {
+		all = append(all, m)
+	}
+	slices.SortFunc(all, func(a, b member) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
+	})
+	return all
+}
+
+// get returns the newest life of an id.
+func (ms *members) get(id string) (member, bool) {
+	for _, m := range ms.all() {
+		if m.ID == id {
+			return m, true
+		}
+	}
+	return member{}, false
+}
+
+// address is where the replica of that id listens for other replicas.
+func (ms *members) address(id string) (string, bool) {
+	m, ok := ms.get(id)
+	return m.clusterAddress(), ok && m.ClusterPort != 0
+}

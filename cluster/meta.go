@@ -1,0 +1,64 @@
+package cluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"strconv"
+)
+
+// maxMeta is memberlist's limit (memberlist.MetaMaxSize); beyond it the library panics.
+const maxMeta = 512
+
+// meta is what gossip tells of a replica. Field names are short because there is little room.
+type meta struct {
+	ID          string `json:"i"`
+	Incarnation uint64 `json:"b"` // of two nodes with one id the newer counts
+	Name        string `json:"n"`
+	Cluster     string `json:"c,omitempty"`
+	Version     string `json:"v"`
+	Expect      int    `json:"e,omitempty"` // -bootstrap-expect
+	Reader      bool   `json:"r,omitempty"`
+	Host        string `json:"h"` // of the client ports
+	TCP         int    `json:"t"`
+	HTTP        int    `json:"p"`
+	ClusterHost string `json:"k"`
+	ClusterPort int    `json:"l"`
+}
+
+func (m meta) encode() ([]byte, error) {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encode gossip: %w", err)
+	}
+	if len(b) > maxMeta {
+		return nil, fmt.Errorf("name and addresses take %d bytes, gossip has room for %d: shorten them", len(b), maxMeta)
+	}
+	return b, nil
+}
+
+func decodeMeta(b []byte) (meta, error) {
+	var m meta
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, fmt.Errorf("decode gossip: %w", err)
+	}
+	if m.ID == "" || m.Name == "" {
+		return m, fmt.Errorf("decode gossip: no id or no name")
+	}
+	return m, nil
+}
+
+func (m meta) clusterAddress() string { return join(m.ClusterHost, m.ClusterPort) }
+
+func (m meta) addresses(gossip string) Addresses {
+	return Addresses{TCP: join(m.Host, m.TCP), HTTP: join(m.Host, m.HTTP),
+		Cluster: m.clusterAddress(), Gossip: gossip}
+}
+
+// join is host:port, "" for no port.
+func join(host string, port int) string {
+	if port == 0 {
+		return ""
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
+}

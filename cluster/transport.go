@@ -1,0 +1,101 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// transportTimeout is how long a Raft call may take. A transfer of leadership to a replica that
+// hangs keeps the leader from committing for as long, so it is short.
+const transportTimeout = time.Second
+
+// transport is Raft's network, with two of the library's ways switched off.
+//
+// hashicorp/raft issue 695: heartbeats that bypass the main loop change the term beside it. The
+// library lets a transport ignore the handler (transport.go), and then they go through the loop.
+//
+// hashicorp/raft issue 612: with several AppendEntries on their way, one that fails can leave a
+// follower without replication until the leader restarts. MaxRPCsInFlight 1 sends one at a time.
+type transport struct{ *raft.NetworkTransport }
+
+// SetHeartbeatHandler implements raft.Transport.
+func (transport) SetHeartbeatHandler(func(raft.RPC)) {}
+
+func newTransport(s raft.StreamLayer, logger hclog.Logger) transport {
+	return transport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:          s,
+		MaxPool:         4,
+		MaxRPCsInFlight: 1,
+		Timeout:         transportTimeout,
+		Logger:          logger,
+	})}
+}
+
+// stream is Raft's part of the cluster port. A server's Raft address is its id: where it listens
+// is looked up when it is dialled, so that any address may change.
+type stream struct {
+	port   *port
+	id     string
+	lookup func(id string) (address string, ok bool)
+
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newStream(p *port, id string, lookup func(string) (string, bool)) *stream {
+	s := &stream{port: p, id: id, lookup: lookup, conns: make(chan net.Conn), closed: make(chan struct{})}
+	p.handle[kindRaft] = func(c net.Conn, _ peer) {
+		select {
+		case s.conns <- c:
+		case <-s.closed:
+			_ = c.Close()
+		}
+	}
+	return s
+}
+
+// Accept implements net.Listener.
+func (s *stream) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.conns:
+		return c, nil
+	case <-s.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener. It detaches Raft; the port lives on.
+func (s *stream) Close() error {
+	s.once.Do(func() { close(s.closed) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (s *stream) Addr() net.Addr { return idAddress(s.id) }
+
+// Dial implements raft.StreamLayer.
+func (s *stream) Dial(id raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	address, ok := s.lookup(string(id))
+	if !ok {
+		return nil, fmt.Errorf("no address is known of replica %.8s…", id)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return s.port.dial(ctx, kindRaft, string(id), address)
+}
+
+// idAddress is a replica's id as a net.Addr.
+type idAddress string
+
+// Network implements net.Addr.
+func (idAddress) Network() string { return "raft" }
+
+// String implements net.Addr.
+func (a idAddress) String() string { return string(a) }
