@@ -134,9 +134,7 @@ func (r *Replica) invited(cluster string) error {
 		return err
 	}
 	r.log.Info("part of a cluster now", "cluster", cluster)
-	if r.gossip != nil {
-		go r.gossip.belong(cluster)
-	}
+	r.port.wg.Go(func() { r.gossip.belong(cluster) })
 	return nil
 }
 

@@ -28,6 +28,7 @@ type gossip struct {
 	log     *slog.Logger
 	seeds   []string
 	list    *memberlist.Memberlist
+	address string // where gossip can be reached
 
 	mu sync.Mutex
 	me meta
@@ -58,7 +59,7 @@ func startGossip(cfg GossipConfig, me meta, ms *members, log *slog.Logger) (*gos
 	if err != nil {
 		return nil, fmt.Errorf("listen for gossip on -gossip-address %s: %w", cfg.Bind, err)
 	}
-	g.list = list
+	g.list, g.address = list, list.LocalNode().Address()
 	return g, nil
 }
 
@@ -106,9 +107,6 @@ func splitPort(address string) (host string, port int, err error) {
 	port, err = strconv.Atoi(p)
 	return host, port, err
 }
-
-// address is where gossip can be reached.
-func (g *gossip) address() string { return g.list.LocalNode().Address() }
 
 // keepJoining joins the seeds, first until one answers and then now and again, until the context
 // ends.

@@ -106,12 +106,12 @@ func (r *Replica) start() error {
 	if err := r.startRaft(logger); err != nil {
 		return err
 	}
-	r.port.serve()
 	if r.gossip, err = startGossip(r.cfg.Gossip, r.meta(), r.members, r.log); err != nil {
 		return err
 	}
+	r.port.serve()
 	r.log.Info("replica started", "name", r.data.Name, "id", r.data.ID, "incarnation", r.data.Incarnation,
-		"data_path", r.data.dir, "cluster_address", r.cfg.Listener.Addr(), "gossip_address", r.gossip.address())
+		"data_path", r.data.dir, "cluster_address", r.cfg.Listener.Addr(), "gossip_address", r.gossip.address)
 	r.startTasks(logger)
 	return nil
 }
@@ -133,7 +133,7 @@ func (r *Replica) meta() meta {
 		host, port = r.cfg.ClusterAdvertise, r.cfg.Listener.Addr().(*net.TCPAddr).Port
 	}
 	return meta{
-		ID: r.data.ID, Incarnation: r.data.Incarnation, Name: r.data.Name, Cluster: r.data.Cluster,
+		ID: r.data.ID, Incarnation: r.journal.begun(), Name: r.data.Name, Cluster: r.whoami().cluster,
 		Version: r.cfg.Version, Expect: r.cfg.BootstrapExpect, Reader: r.cfg.Reader,
 		Host: r.cfg.ClientHost, TCP: r.cfg.TCPPort, HTTP: r.cfg.HTTPPort,
 		ClusterHost: host, ClusterPort: port,

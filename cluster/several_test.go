@@ -55,7 +55,7 @@ func (c *trio) start(i int) *Replica {
 	cfg.BootstrapExpect = len(c.replicas)
 	for _, r := range c.replicas {
 		if r != nil {
-			cfg.Gossip.Join = append(cfg.Gossip.Join, r.gossip.address())
+			cfg.Gossip.Join = append(cfg.Gossip.Join, r.gossip.address)
 		}
 	}
 	if len(cfg.Gossip.Join) == 0 {

@@ -88,7 +88,7 @@ func (r *Replica) Status() Status {
 }
 
 // Addresses are where this replica can be reached.
-func (r *Replica) Addresses() Addresses { return r.meta().addresses(r.gossip.address()) }
+func (r *Replica) Addresses() Addresses { return r.meta().addresses(r.gossip.address) }
 
 // memberStatus lists those that gossip tells of and Raft's servers, by name.
 func (r *Replica) memberStatus() []Member {

@@ -19,7 +19,7 @@ func TestStatus(t *testing.T) {
 	change(t, r, fsm.Tombstone("topic", "nsqd-1:4151"))
 	settle(t, r)
 	addresses := Addresses{TCP: "h:4160", HTTP: "h:4161", Cluster: r.port.listener.Addr().String(),
-		Gossip: r.gossip.address()}
+		Gossip: r.gossip.address}
 	state := r.registry.State()
 	term := r.raft.CurrentTerm()
 	want := Status{
