@@ -55,7 +55,7 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 	echo "$$found" | awk '/^Fuzz/ {name[++n] = $$1} $$1 == "ok" {for (i = 1; i <= n; i++) print $$2, name[i]; n = 0}' | \
 	while read -r package target; do \
 		echo "fuzz $$package $$target"; \
-		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || exit 1; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x "$$package" </dev/null || exit 1; \
 	done
 
 e2e: ## the real programs side by side

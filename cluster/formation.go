@@ -62,7 +62,7 @@ func (r *Replica) formable() (why string, peers []member) {
 	}
 	switch {
 	case expect == 0 || r.cfg.Reader:
-		return "no replica of a cluster is seen yet; this one only joins (-bootstrap-expect 0)", nil
+		return "no replica of one is seen yet; this one only joins (-bootstrap-expect 0): give -join", nil
 	case len(with) < expect:
 		return fmt.Sprintf("%d of %d seen (%s), waiting for %d more", len(with), expect, names(with), expect-len(with)), nil
 	case len(with) > expect:

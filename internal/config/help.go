@@ -18,6 +18,8 @@ the environment, which wins over the file. Durations look like 700ms, 45s or 5m.
 Examples:
   raftlookupd -data-path=/var/lib/raftlookupd
         one replica on nsqlookupd's ports, its registry kept on disk
+  raftlookupd -data-path=/var/lib/raftlookupd -join=lookup1,lookup2,lookup3 -bootstrap-expect=3
+        one of three replicas that form a cluster; the same line on each of them
   raftlookupd -config=/etc/raftlookupd.toml -log-level=debug
         settings from a file, one of them overridden
   raftlookupd -tcp-address=127.0.0.1:0 -http-address=127.0.0.1:0 -data-path=$(mktemp -d)

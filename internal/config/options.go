@@ -26,7 +26,7 @@ const (
 	groupGeneral = "General"
 	groupLookup  = "NSQ's side, as nsqlookupd"
 	groupReplica = "This replica"
-	groupCluster = "Cluster (this version forms clusters of one replica)"
+	groupCluster = "Cluster"
 	groupTiming  = "Promises and timing"
 )
 

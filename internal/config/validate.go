@@ -21,7 +21,6 @@ func (c *Config) Validate() error {
 	c.validateWords(&v)
 	c.validateAddresses(&v)
 	c.validateTiming(&v)
-	c.validateMembership(&v)
 	return errors.Join(v...)
 }
 
@@ -166,20 +165,5 @@ func (c *Config) validateTiming(v *violations) {
 		v.add("-isolation-timeout: must be above -raft-timeout (%v), not %v", c.RaftTimeout, c.IsolationTimeout)
 	case c.IsolationTimeout >= c.ReplicaGrace:
 		v.add("-isolation-timeout: must be below -replica-grace (%v), not %v", c.ReplicaGrace, c.IsolationTimeout)
-	}
-}
-
-func (c *Config) validateMembership(v *violations) {
-	if len(c.Join) == 0 && c.BootstrapExpect == 0 {
-		v.add("-bootstrap-expect: 0 means only to join, so that -join must say whom")
-	}
-	if c.BootstrapExpect < 0 {
-		v.add("-bootstrap-expect: must not be negative, is %d", c.BootstrapExpect)
-	}
-	if c.BootstrapExpect > 1 && len(c.Join) == 0 {
-		v.add("-bootstrap-expect: %d replicas find each other by -join; give the gossip address of one or more", c.BootstrapExpect)
-	}
-	if c.Reader && len(c.Join) == 0 {
-		v.add("-reader: a reader belongs to a cluster of others; give -join")
 	}
 }
