@@ -32,7 +32,7 @@ func (r *Replica) shutdown() error {
 func (r *Replica) release() error {
 	var errs []error
 	if r.gossip != nil {
-		errs = append(errs, r.gossip.close(true))
+		errs = append(errs, r.gossip.close())
 	}
 	errs = append(errs, r.closeRaft())
 	r.port.hangUp()

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -144,12 +143,12 @@ func (g *gossip) belong(cluster string) {
 	}
 }
 
-func (g *gossip) close(leave bool) error {
-	var err error
-	if leave {
-		err = g.list.Leave(leaveWait)
+// close tells the others that this replica goes, as far as somebody is there to hear it.
+func (g *gossip) close() error {
+	if err := g.list.Leave(leaveWait); err != nil {
+		g.log.Debug("gossip: nobody heard that this replica goes", "error", err)
 	}
-	return errors.Join(err, g.list.Shutdown())
+	return g.list.Shutdown()
 }
 
 // NodeMeta implements memberlist.Delegate.

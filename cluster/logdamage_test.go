@@ -134,6 +134,53 @@ func TestTruncatedLog(t *testing.T) {
 	}
 }
 
+// The file may be longer than what is in use of it, but one byte less is too short, even when all
+// of its last page is free.
+func TestLogShorterThanItSays(t *testing.T) {
+	dir := closedBase(t)
+	db, err := bbolt.Open(filepath.Join(dir, logFile), 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size int64
+	err = db.View(func(tx *bbolt.Tx) error { size = tx.Size(); return nil })
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, missing := range []int64{1, int64(os.Getpagesize())} {
+		dir := copyTree(t, dir)
+		rewrite(t, dir, func(raw []byte) []byte { return raw[:size-missing] })
+		refuses(t, testConfig(dir), "move the data path away")
+	}
+	rewrite(t, dir, func(raw []byte) []byte { return raw[:size] })
+	if _, refused := survivors(t, dir); refused {
+		t.Error("a file that is as long as it says was refused")
+	}
+}
+
+// Two entries under one key. bbolt would notice it when it opens the file for writing, in a goroutine
+// of its own, where nobody can catch the panic.
+func TestKeysOutOfOrder(t *testing.T) {
+	dir := closedBase(t)
+	var value []byte
+	db, err := bbolt.Open(filepath.Join(dir, logFile), 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := func(i uint64) []byte { return binary.BigEndian.AppendUint64(nil, i) }
+	err = db.View(func(tx *bbolt.Tx) error {
+		value = bytes.Clone(tx.Bucket([]byte("logs")).Get(key(5)))
+		return nil
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, dir, func(raw []byte) []byte {
+		return bytes.ReplaceAll(raw, append(key(5), value...), append(key(4), value...))
+	})
+	refuses(t, testConfig(dir), "out of order", "move the data path away")
+}
+
 func TestGarbageInPlaceOfTheLog(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	noise := func(n int) []byte {

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	pilotInterval  = 500 * time.Millisecond
+	pilotInterval  = time.Second
 	pilotReconcile = time.Second
 	// stableTime is how long a newcomer has to be healthy before it votes.
 	stableTime = 2 * time.Second

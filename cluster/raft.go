@@ -19,6 +19,8 @@ const (
 	// trailingLogs is how many entries stay behind a snapshot, so that a replica that was away for
 	// a while gets entries and no snapshot.
 	trailingLogs = 20480
+	// commitTimeout is when followers hear of a commit at the latest; poker tells them at once.
+	commitTimeout = 200 * time.Millisecond
 	// enqueueWait bounds the wait for Raft's main loop to take an entry.
 	enqueueWait = time.Second
 )
@@ -29,6 +31,7 @@ func (r *Replica) raftConfig(logger hclog.Logger) *raft.Config {
 	c.HeartbeatTimeout = r.cfg.RaftTimeout
 	c.ElectionTimeout = r.cfg.RaftTimeout
 	c.LeaderLeaseTimeout = r.cfg.RaftTimeout
+	c.CommitTimeout = commitTimeout
 	c.MaxAppendEntries = maxAppendEntries
 	c.SnapshotInterval = snapshotInterval
 	c.SnapshotThreshold = snapshotThreshold

@@ -57,6 +57,31 @@ func TestSessionQueuesItsChangesInOrder(t *testing.T) {
 		fsm.SetActive(1, false), fsm.SetActive(1, true), fsm.Unregister(1, "topic", ""), fsm.CloseSession(1))
 }
 
+// Whether the session is active must be decided and queued in one go: a PING in between would be
+// queued first, and the registry be told the older thing last.
+func TestActivityIsToldInOrder(t *testing.T) {
+	s, j := loneSession(t, testConfig(""), func() {})
+	s.Ping()
+	j.mu.Lock()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.age(3*time.Hour, time.Hour)
+	}()
+	for until := time.Now().Add(50 * time.Millisecond); time.Now().Before(until); {
+		if s.mu.TryLock() {
+			active := s.active
+			s.mu.Unlock()
+			if !active {
+				t.Error("the session is inactive, but that is not queued")
+				break
+			}
+		}
+	}
+	j.mu.Unlock()
+	<-ended
+}
+
 // The session's and the registry's idea of whether it is active must be the same in the end, in
 // whatever moment PING comes.
 func TestPingAtTheMomentOfTheTimeout(t *testing.T) {
@@ -146,7 +171,7 @@ func TestSilenceIsNeverEarly(t *testing.T) {
 		cfg.InactiveTimeout = time.Minute
 		s, _ := loneSession(t, cfg, func() {})
 		step := periodFor(cfg.InactiveTimeout)
-		s.age(step, time.Minute) // began before the PING
+		s.age(2*step, time.Minute) // the longest there is; it began before the PING
 		for gone := time.Duration(0); gone < time.Minute; gone += step {
 			if !s.active {
 				t.Fatalf("inactive after %s", gone)

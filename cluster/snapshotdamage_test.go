@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 )
 
@@ -91,6 +92,46 @@ func TestDamagedSnapshot(t *testing.T) {
 			refuses(t, testConfig(dir), "move the data path away")
 		})
 	}
+}
+
+// The newest one counts: Raft would take an older one instead, and say nothing.
+func TestDamagedNewestOfTwoSnapshots(t *testing.T) {
+	dir := compactedBase(t)
+	r := openReady(t, testConfig(dir))
+	register(t, session(t, r, 9), "topic", "")
+	settle(t, r)
+	if err := r.raft.Snapshot().Error(); err != nil { // without compaction: nothing is lost
+		t.Fatal(err)
+	}
+	mustClose(t, r)
+	found, err := filepath.Glob(filepath.Join(dir, snapshotDir, "*", "state.bin"))
+	if err != nil || len(found) != 2 {
+		t.Fatalf("snapshots %v, error %v", found, err)
+	}
+	for _, damage := range []struct {
+		file    string
+		content []byte
+	}{{"state.bin", []byte("RLKS")}, {"meta.json", []byte("{")}} {
+		t.Run(damage.file, func(t *testing.T) {
+			dir := copyTree(t, dir)
+			overwrite(t, filepath.Join(newestSnapshot(t, dir), damage.file), damage.content)
+			refuses(t, testConfig(dir), "snapshot", "move the data path away")
+		})
+	}
+}
+
+// newestSnapshot is the folder of the snapshot with the greatest index.
+func newestSnapshot(t testing.TB, dir string) string {
+	t.Helper()
+	store, err := raft.NewFileSnapshotStoreWithLogger(dir, retainSnapshots, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := store.List()
+	if err != nil || len(list) == 0 {
+		t.Fatalf("snapshots %v, error %v", list, err)
+	}
+	return filepath.Join(dir, snapshotDir, list[0].ID)
 }
 
 func TestFlippedBytesInASnapshot(t *testing.T) {

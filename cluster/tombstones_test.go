@@ -231,23 +231,31 @@ func TestTombstoneWithoutLifetime(t *testing.T) {
 	})
 }
 
-// After a restart a tombstone lives a whole lifetime more, and then ends.
+// After a restart a tombstone lives a whole lifetime more, and then ends, whether it comes from the
+// log or from a snapshot.
 func TestTombstoneAfterARestart(t *testing.T) {
-	cfg := testConfig(t.TempDir())
-	first := openReady(t, cfg)
-	register(t, session(t, first, 1), "topic", "")
-	change(t, first, fsm.Tombstone("topic", "nsqd-1:4151"))
-	mustClose(t, first)
-	cfg.TombstoneLifetime = 150 * time.Millisecond
-	start := time.Now()
-	r := openReady(t, cfg)
-	eventually.True(t, soon, "cleared", func() error {
-		if !lists(read(t, r), "topic", 1) {
-			return errors.New("still hidden")
-		}
-		return nil
-	})
-	if after := time.Since(start); after < cfg.TombstoneLifetime {
-		t.Errorf("cleared %s after the start", after)
+	for _, snapshot := range []bool{false, true} {
+		t.Run(fmt.Sprintf("snapshot=%v", snapshot), func(t *testing.T) {
+			cfg := testConfig(t.TempDir())
+			first := openReady(t, cfg)
+			register(t, session(t, first, 1), "topic", "")
+			change(t, first, fsm.Tombstone("topic", "nsqd-1:4151"))
+			if snapshot {
+				compact(t, first)
+			}
+			mustClose(t, first)
+			cfg.TombstoneLifetime = 150 * time.Millisecond
+			start := time.Now()
+			r := openReady(t, cfg)
+			eventually.True(t, soon, "cleared", func() error {
+				if !lists(read(t, r), "topic", 1) {
+					return errors.New("still hidden")
+				}
+				return nil
+			})
+			if after := time.Since(start); after < cfg.TombstoneLifetime {
+				t.Errorf("cleared %s after the start", after)
+			}
+		})
 	}
 }
