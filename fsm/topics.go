@@ -126,15 +126,13 @@ func (r *Registry) deleteChannel(topicName, name string) error {
 // register gives the session the topic, and the channel unless it is "".
 func (r *Registry) register(s *liveSession, name, channelName string) {
 	t := r.createTopic(name)
-	h := t.holder(s.identity)
-	if h != nil && (channelName == "" || h.has(channelName)) {
+	i, held := t.findHolder(s.identity)
+	if held && (channelName == "" || t.holders[i].has(channelName)) {
 		return
 	}
 	t = r.own(t)
-	if h == nil {
-		h = &holder{session: s.identity}
-		i, _ := t.findHolder(s.identity)
-		t.holders = slices.Insert(t.holders, i, h)
+	if !held {
+		t.holders = slices.Insert(t.holders, i, &holder{session: s.identity})
 		s.topics[t.name] = struct{}{}
 		r.add(r.hash.topicRegistration(s.serial, t.name))
 		r.work.nodesListed = true
@@ -145,8 +143,7 @@ func (r *Registry) register(s *liveSession, name, channelName string) {
 	t = r.addChannel(t, channelName)
 	c, _ := t.findChannel(channelName)
 	t.channels[c].holders++
-	i, _ := t.findHolder(s.identity)
-	t.holders[i] = h.with(t.channels[c].name)
+	t.holders[i] = t.holders[i].with(t.channels[c].name)
 	r.add(r.hash.channelRegistration(s.serial, t.name, channelName))
 }
 
