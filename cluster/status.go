@@ -93,8 +93,12 @@ func (r *Replica) Addresses() Addresses { return r.meta().addresses(r.gossip.add
 // memberStatus lists those that gossip tells of and Raft's servers, by name.
 func (r *Replica) memberStatus() []Member {
 	var all []Member
+	servers := r.servers()
 	listed := make(map[string]bool)
 	for _, m := range r.members.all() {
+		if _, in := servers[m.ID]; !in && !m.alive {
+			continue // it has been replaced, or has gone without having been let in
+		}
 		listed[m.ID] = true
 		s := Member{Name: m.Name, ID: m.ID, Role: r.role(m.ID), Alive: m.alive, Version: m.Version,
 			Addresses: m.addresses(m.gossip), Health: "healthy"}
@@ -103,7 +107,7 @@ func (r *Replica) memberStatus() []Member {
 		}
 		all = append(all, s)
 	}
-	for id := range r.servers() {
+	for id := range servers {
 		if !listed[id] {
 			all = append(all, Member{Name: r.nameOf(id), ID: id, Role: r.role(id), Health: "not seen"})
 		}

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,14 +44,6 @@ func startClient(t *testing.T, name string, addresses []string, registrations ..
 }
 
 func (c *client) key() string { return c.name + ":4150" }
-
-// register adds a registration, now and whenever the client begins anew.
-func (c *client) register(registrations ...string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.registrations = append(c.registrations, registrations...)
-	c.at = ""
-}
 
 func (c *client) run(ctx context.Context) {
 	for i := 0; ctx.Err() == nil; i++ {
@@ -131,13 +122,18 @@ func (c *client) where() (string, error) {
 	return c.at, nil
 }
 
-func settledClients(clients []*client) error {
-	var errs []error
+// told returns nil when the clients' connections have been told that much together.
+func told(clients []*client, enough int) error {
+	n := 0
 	for _, c := range clients {
-		_, err := c.where()
-		errs = append(errs, err)
+		c.mu.Lock()
+		n += c.done
+		c.mu.Unlock()
 	}
-	return errors.Join(errs...)
+	if n < enough {
+		return fmt.Errorf("%d registrations are told, want %d", n, enough)
+	}
+	return nil
 }
 
 // registered lists the topics of each of the producers, as the clients have them.

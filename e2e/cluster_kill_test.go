@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -34,11 +35,25 @@ func newCrowd(t *testing.T, c *cluster, n int) *crowd {
 func (w *crowd) recovers(t *testing.T) {
 	t.Helper()
 	w.settle(t)
-	eventually(t, clusterPatience, func() error { return settledClients(w.clients) })
+	eventually(t, clusterPatience, w.returned)
 	eventually(t, clusterPatience, func() error {
 		return w.everywhere(func(l *lookupd) error { return lists(l, w.clients) })
 	})
 	w.agree(t)
+}
+
+// returned returns nil when every client has registered all it has at a replica that runs.
+func (w *crowd) returned() error {
+	for _, c := range w.clients {
+		at, err := c.where()
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(w.up(), func(r *replica) bool { return r.lookupd.tcp == at }) {
+			return fmt.Errorf("%s has not noticed that %s is gone", c.name, at)
+		}
+	}
+	return nil
 }
 
 // servedBy is the replica at which a client is.
@@ -92,12 +107,19 @@ func TestClusterKill(t *testing.T) {
 		{"two of three", func(t *testing.T) {
 			two := slices.Clone(w.replicas[:2])
 			kill(t, two...)
-			w.stillLists(t, w.replicas[2])
+			left := w.replicas[2]
+			eventually(t, patience, func() error { return left.refuses("/readyz", "no leader") })
+			w.stillLists(t, left)
 			restart(t, two...)
 		}},
 		{"all", func(t *testing.T) {
 			kill(t, w.replicas...)
 			restart(t, w.replicas...)
+		}},
+		{"one comes back with less", func(t *testing.T) {
+			victim := w.follower(t)
+			w.returnsWithLess(t, victim, func() { kill(t, victim) })
+			restart(t, victim)
 		}},
 		{"clients leave", func(t *testing.T) {
 			for _, c := range w.clients[3:] {
@@ -113,6 +135,33 @@ func TestClusterKill(t *testing.T) {
 	}
 }
 
+// returnsWithLess has an nsqd that loses its replica, and has fewer topics when it is back at another.
+func (w *crowd) returnsWithLess(t *testing.T, victim *replica, kill func()) {
+	t.Helper()
+	const key = "nsqd-less:4150"
+	listed := func(old ...string) func() error {
+		return func() error {
+			return w.everywhere(func(l *lookupd) error {
+				return errors.Join(l.hasProducers("stays", key), l.hasProducers("goes", old...))
+			})
+		}
+	}
+	before := mustConnect(t, victim.lookupd, "nsqd-less", "stays c", "goes c")
+	if err := before.expectOK("PING"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, listed(key))
+	kill()
+	other := w.settle(t)
+	after := mustConnect(t, other.lookupd, "nsqd-less", "stays c")
+	throughout(t, time.Second, listed(key)) // it may have more to say, until its first PING
+	if err := after.expectOK("PING"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, listed())
+	after.Close()
+}
+
 // stillLists holds that a replica without a leader goes on answering what it knows.
 func (w *crowd) stillLists(t *testing.T, r *replica) {
 	t.Helper()
@@ -121,7 +170,7 @@ func (w *crowd) stillLists(t *testing.T, r *replica) {
 
 const (
 	stormClients = 20
-	stormTopics  = 50
+	stormTopics  = 100
 )
 
 // storm kills a follower while many clients register.
@@ -136,8 +185,9 @@ func (w *crowd) storm(t *testing.T, kill, restart func(*testing.T, ...*replica))
 	for i := range stormClients {
 		come = append(come, startClient(t, fmt.Sprintf("storm-%d", i), w.tcp()[i%3:], topics...))
 	}
+	eventually(t, patience, func() error { return told(come, stormClients*stormTopics/10) })
 	kill(t, victim)
-	if settledClients(come) == nil {
+	if told(come, 2*stormClients*stormTopics) == nil {
 		t.Error("the storm was over before the kill")
 	}
 	w.clients = append(slices.Clone(before), come...)

@@ -28,11 +28,11 @@ type replica struct {
 	data   string // its data path
 	common []string
 	gossip string
-	paused bool
+	away   bool // nobody can reach it
 }
 
 // cluster is several replicas, which form a cluster by themselves. One whose process has ended, or
-// is paused, is not asked.
+// that is away, is not asked.
 type cluster struct {
 	replicas []*replica
 }
@@ -105,10 +105,10 @@ func (c *cluster) tcp() []string {
 	return addresses
 }
 
-// up are the replicas that run.
+// up are the replicas that run, as far as this process knows.
 func (c *cluster) up() []*replica {
 	return slices.DeleteFunc(slices.Clone(c.replicas), func(r *replica) bool {
-		return r.process == nil || r.hasExited() || r.paused
+		return r.away || r.process != nil && r.hasExited()
 	})
 }
 
@@ -187,7 +187,7 @@ func (r *replica) pause(t *testing.T) {
 	if err := r.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	r.paused = true
+	r.away = true
 }
 
 func (r *replica) resume(t *testing.T) {
@@ -195,7 +195,7 @@ func (r *replica) resume(t *testing.T) {
 	if err := r.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	r.paused = false
+	r.away = false
 }
 
 // agree waits until all that run have the same registry, and list it in the same bytes.

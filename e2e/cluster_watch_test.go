@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"sync"
@@ -21,6 +22,15 @@ func (w *crowd) watch(t *testing.T, topic string, want ...string) (stop func()) 
 	for _, r := range w.replicas {
 		urls = append(urls, "http://"+r.http+"/lookup?topic="+url.QueryEscape(topic))
 	}
+	var first, last string
+	gaps := 0
+	gap := func(what string) {
+		gaps++
+		last = time.Now().Format(time.StampMilli) + ": " + what
+		if gaps == 1 {
+			first = last
+		}
+	}
 	wg.Go(func() {
 		client := newHTTPClient()
 		client.Timeout = time.Second
@@ -35,7 +45,7 @@ func (w *crowd) watch(t *testing.T, topic string, want ...string) (stop func()) 
 				n++
 				var found lookupAnswer
 				if err := json.Unmarshal(a.Body, &found); err != nil || !sameSet(keys(found.Producers), want) {
-					t.Errorf("a gap: %s answers %d %s, %v; want %v", u, a.Status, a.Body, err, want)
+					gap(fmt.Sprintf("%s answers %d with %v, %v; want %v", u, a.Status, keys(found.Producers), err, want))
 				}
 			}
 			answers += n
@@ -49,6 +59,9 @@ func (w *crowd) watch(t *testing.T, topic string, want ...string) (stop func()) 
 		cancel()
 		wg.Wait()
 		t.Logf("%d answers", answers)
+		if gaps > 0 {
+			t.Errorf("%d answers show a gap, from\n%s\nto\n%s", gaps, first, last)
+		}
 		if silent > 0 {
 			t.Errorf("%d times no replica answered", silent)
 		}

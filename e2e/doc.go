@@ -2,7 +2,7 @@
 // nsq_to_file and a go-nsq consumer, all as programs of their own.
 //
 // It knows raftlookupd by its command line, its ports and its signals alone, and imports nothing of it;
-// what happens inside a replica or between replicas is tested elsewhere. The programs belong to the test
+// what happens inside a replica is tested elsewhere. The programs belong to the test
 // that starts them: they end with it, and with the test process at the latest.
 //
 // README.md says how to run it and how to read a failure, DESIGN.md why it is built as it is, and

@@ -157,14 +157,14 @@ func TestPortInUse(t *testing.T) {
 	}
 	defer func() { _ = taken.Close() }()
 	cfg := testConfig(t, "r1")
-	for _, flag := range []string{"-tcp-address", "-http-address"} {
+	for flag, set := range map[string]func(*config.Config, string){
+		"-tcp-address":     func(c *config.Config, a string) { c.TCPAddress = a },
+		"-http-address":    func(c *config.Config, a string) { c.HTTPAddress = a },
+		"-cluster-address": func(c *config.Config, a string) { c.ClusterAddress = a },
+		"-gossip-address":  func(c *config.Config, a string) { c.GossipAddress = a },
+	} {
 		busy := cfg
-		switch flag {
-		case "-tcp-address":
-			busy.TCPAddress = taken.Addr().String()
-		case "-http-address":
-			busy.HTTPAddress = taken.Addr().String()
-		}
+		set(&busy, taken.Addr().String())
 		err := run(t, busy)
 		if err == nil || !strings.Contains(err.Error(), flag+" "+taken.Addr().String()) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: error %v", flag, err)
