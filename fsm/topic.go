@@ -72,14 +72,6 @@ func (t *topic) findHolder(s *identity) (int, bool) {
 	})
 }
 
-// holder returns the session's registration of the topic, or nil.
-func (t *topic) holder(s *identity) *holder {
-	if i, found := t.findHolder(s); found {
-		return t.holders[i]
-	}
-	return nil
-}
-
 // holds reports whether any session of the producer has the topic.
 func (t *topic) holds(k ProducerKey) bool {
 	i, _ := slices.BinarySearchFunc(t.holders, k, func(h *holder, k ProducerKey) int {
