@@ -55,7 +55,7 @@ func (r *Replica) admitOne(m member) (refused string) {
 		if id == m.ID || r.nameOf(id) != m.Name {
 			continue
 		}
-		if other, known := r.members.get(id); id == me.id || known && other.alive {
+		if id == me.id || !r.dead(id) {
 			return fmt.Sprintf("replica %.8s… of that name is alive: give the new one another -name", id)
 		}
 		r.log.Warn("a new replica takes the place of a dead one of its name", "name", m.Name, "dead", id, "new", m.ID)
@@ -70,6 +70,16 @@ func (r *Replica) admitOne(m member) (refused string) {
 	}
 	r.log.Info("took a replica in", "name", m.Name, "id", m.ID)
 	return ""
+}
+
+// dead reports whether a replica is gone for gossip and for Raft. One that gossip has not heard of
+// yet may be alive: then the heartbeats tell.
+func (r *Replica) dead(id string) bool {
+	if m, known := r.members.get(id); known && m.alive {
+		return false
+	}
+	state, opened := r.registry.State().Replica(id)
+	return !opened || state.Lost
 }
 
 // servers are those of Raft's newest configuration, by id.

@@ -40,6 +40,9 @@ type identity struct {
 	Incarnation uint64 `json:"incarnation"` // of the last start
 	// Cluster is the id of the cluster that the log belongs to, "" while there is none.
 	Cluster string `json:"cluster_id"`
+	// Forming says that this replica was about to form that cluster: until the log has an entry it
+	// may do so again.
+	Forming bool `json:"forming,omitempty"`
 	// Bootstrapped says that the log has had its first entry, so that an empty one is a lost one.
 	Bootstrapped bool `json:"bootstrapped"`
 }

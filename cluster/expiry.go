@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/raftlookupd/raftlookupd/fsm"
@@ -10,7 +11,31 @@ import (
 // expiry ends orphans after the grace. It counts from when this replica has first seen them as
 // leader, so that neither an election nor a jump of a clock ends them early.
 type expiry struct {
-	age map[fsm.OrphanGroup]time.Duration
+	age  map[fsm.OrphanGroup]time.Duration
+	term uint64 // in which it counts
+}
+
+// found collects the replicas that were heard of again: what they leave next is counted anew.
+type found struct {
+	mu  sync.Mutex
+	ids map[string]bool
+}
+
+func (f *found) note(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ids == nil {
+		f.ids = make(map[string]bool)
+	}
+	f.ids[id] = true
+}
+
+func (f *found) take() map[string]bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids := f.ids
+	f.ids = nil
+	return ids
 }
 
 // due lets the groups of orphans grow older, and returns the changes that end those which are as
@@ -36,8 +61,16 @@ func (e *expiry) due(step, grace time.Duration, groups []fsm.OrphanGroup) []fsm.
 func (r *Replica) watchOrphans(ctx context.Context) error {
 	var e expiry
 	pace(ctx, periodFor(r.cfg.ReplicaGrace), func(step time.Duration) {
+		back := r.found.take()
+		if term := r.raft.CurrentTerm(); !r.leads() || term != e.term {
+			e = expiry{term: term}
+		}
+		for g := range e.age {
+			if back[g.Replica] {
+				delete(e.age, g)
+			}
+		}
 		if !r.leads() {
-			e = expiry{}
 			return
 		}
 		if changes := e.due(step, r.cfg.ReplicaGrace, r.registry.State().Orphans()); len(changes) > 0 {

@@ -44,8 +44,12 @@ func (r *Replica) form(ctx context.Context) error {
 // it is this one's turn to do so; else what it waits for.
 func (r *Replica) formable() (why string, peers []member) {
 	expect := r.cfg.BootstrapExpect
-	if expect == 1 && len(r.cfg.Gossip.Join) == 0 {
+	others := slices.ContainsFunc(r.members.all(), func(m member) bool { return m.ID != r.data.ID && m.alive })
+	switch alone := len(r.cfg.Gossip.Join) == 0; {
+	case expect == 1 && alone:
 		return "", []member{{meta: meta{ID: r.data.ID, Name: r.data.Name}}}
+	case expect == 1 && !others: // whom it joins may be of a cluster
+		return "nobody answers at the addresses of -join yet", nil
 	}
 	var with []member
 	for _, m := range r.members.all() {
@@ -99,42 +103,65 @@ func (r *Replica) bootstrap(ctx context.Context, peers []member) string {
 		}
 		servers = append(servers, raft.Server{ID: raft.ServerID(m.ID), Address: raft.ServerAddress(m.ID), Suffrage: raft.Voter})
 	}
-	if err := r.invited(randomID()); err != nil {
+	if err := r.beginForming(); err != nil {
 		return err.Error()
 	}
 	err := r.raft.BootstrapCluster(raft.Configuration{Servers: servers}).Error()
 	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
 		return err.Error()
 	}
+	if err := r.join(r.data.Cluster); err != nil {
+		return err.Error()
+	}
 	r.log.Info("formed a cluster", "replicas", names(peers))
 	return ""
 }
 
-// whoami implements self.
+// beginForming gives the cluster to be its id, durably. After a crash the same one is used again.
+func (r *Replica) beginForming() error {
+	r.identity.Lock()
+	defer r.identity.Unlock()
+	if r.data.Cluster != "" {
+		return nil
+	}
+	r.data.Cluster, r.data.Forming = randomID(), true
+	return r.data.save()
+}
+
+// whoami implements self. A replica that is only about to form a cluster is of none.
 func (r *Replica) whoami() peer {
 	r.identity.Lock()
 	defer r.identity.Unlock()
+	if r.data.Forming {
+		return peer{id: r.data.ID}
+	}
 	return peer{id: r.data.ID, cluster: r.data.Cluster}
 }
 
-// invited implements self: this replica, which is of no cluster, becomes part of one. That is
-// durable before anything of that cluster is heard.
+// invited implements self.
 func (r *Replica) invited(cluster string) error {
+	if is := r.whoami().cluster; is != "" {
+		if is == cluster {
+			return nil
+		}
+		return fmt.Errorf("this replica is of cluster %.8s…", is)
+	}
+	return r.join(cluster)
+}
+
+// join makes this replica, which is of no cluster, part of one. That is durable before anything of
+// that cluster is heard.
+func (r *Replica) join(cluster string) error {
 	r.identity.Lock()
 	defer r.identity.Unlock()
-	if r.data.Cluster == cluster {
-		return nil
-	}
-	if r.data.Cluster != "" {
-		return fmt.Errorf("this replica is of cluster %.8s…", r.data.Cluster)
-	}
-	r.data.Cluster = cluster
+	before := r.data.identity
+	r.data.Cluster, r.data.Forming = cluster, false
 	if err := r.data.save(); err != nil {
-		r.data.Cluster = ""
+		r.data.identity = before
 		return err
 	}
 	r.log.Info("part of a cluster now", "cluster", cluster)
-	r.port.wg.Go(func() { r.gossip.belong(cluster) })
+	r.port.wg.Go(r.gossip.tell)
 	return nil
 }
 

@@ -29,10 +29,14 @@ const (
 	answerGap         byte = 2
 	answerIncarnation byte = 3
 	answerNotOpen     byte = 4
+	answerRefused     byte = 5 // it will never be in the log: it makes no sense to the leader
 	answerLength           = 9
 )
 
-var errForward = errors.New("batch was not committed by the leader")
+var (
+	errForward = errors.New("batch was not committed by the leader")
+	errRefused = errors.New("batch is refused by the leader: is it of an older version?")
+)
 
 func encodeAnswer(err error) [answerLength]byte {
 	var a [answerLength]byte
@@ -48,6 +52,8 @@ func encodeAnswer(err error) [answerLength]byte {
 		binary.BigEndian.PutUint64(a[1:], fenced.Known)
 	case errors.Is(err, fsm.ErrNotOpen):
 		a[0] = answerNotOpen
+	case errors.Is(err, errRefused):
+		a[0] = answerRefused
 	default:
 		a[0] = answerUnknown
 	}
@@ -65,6 +71,8 @@ func decodeAnswer(a [answerLength]byte) error {
 		return &fsm.IncarnationError{Known: n}
 	case answerNotOpen:
 		return fsm.ErrNotOpen
+	case answerRefused:
+		return errRefused
 	default:
 		return errForward
 	}
@@ -153,8 +161,9 @@ func (f *forwarder) alive() bool {
 
 func (f *forwarder) close() { _ = f.conn.Close() }
 
-// serveJournal proposes the batches of another replica, in order, and answers them in order.
-func serveJournal(c net.Conn, propose func([]byte) func(context.Context) error) {
+// serveJournal proposes the batches of another replica, in order, and answers them in order. An
+// entry that is not wholly understood here never reaches the log: there it would end every replica.
+func serveJournal(c net.Conn, from peer, propose func([]byte) func(context.Context) error) {
 	waits := make(chan func(context.Context) error, 2*maxInFlight)
 	var wg sync.WaitGroup
 	wg.Go(func() { answerBatches(c, waits) })
@@ -166,6 +175,10 @@ func serveJournal(c net.Conn, propose func([]byte) func(context.Context) error) 
 		entry, err := readBatch(r)
 		if err != nil {
 			return
+		}
+		if h, err := fsm.CheckBatch(entry); err != nil || h.Replica != from.id {
+			waits <- failed(errRefused)
+			continue
 		}
 		waits <- propose(entry)
 	}

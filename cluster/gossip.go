@@ -2,11 +2,12 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -15,10 +16,11 @@ import (
 )
 
 const (
-	joinRetry  = time.Second      // until one of the given addresses has answered
-	joinAgain  = 10 * time.Second // afterwards: what a partition has parted finds together again
-	leaveWait  = time.Second
-	gossipPort = 4163 // of -join addresses without one
+	joinRetry   = time.Second      // until one of the given addresses has answered
+	seedTimeout = 2 * time.Second  // of each address, so that stopping does not wait for long
+	joinAgain   = 10 * time.Second // afterwards: what a partition has parted finds together again
+	leaveWait   = time.Second
+	gossipPort  = 4163 // of -join addresses without one
 )
 
 // gossip finds the other replicas.
@@ -29,8 +31,7 @@ type gossip struct {
 	list    *memberlist.Memberlist
 	address string // where gossip can be reached
 
-	mu sync.Mutex
-	me meta
+	meta func() meta
 }
 
 // GossipConfig says where gossip listens.
@@ -41,16 +42,18 @@ type GossipConfig struct {
 	Join      []string // host[:port] of others
 }
 
-func startGossip(cfg GossipConfig, me meta, ms *members, log *slog.Logger) (*gossip, error) {
+func startGossip(cfg GossipConfig, describe func() meta, ms *members, log *slog.Logger) (*gossip, error) {
+	me := describe()
 	if _, err := me.encode(); err != nil {
 		return nil, err
 	}
-	g := &gossip{members: ms, log: log, seeds: seeds(cfg.Join), me: me}
+	g := &gossip{members: ms, log: log, seeds: seeds(cfg.Join), meta: describe}
 	mc := memberlist.DefaultLANConfig()
 	mc.Name = me.ID + "-" + strconv.FormatUint(me.Incarnation, 10)
 	mc.Delegate, mc.Events = g, g
 	mc.Logger = logging.HCLog(log, "gossip").StandardLogger(nil)
 	mc.DeadNodeReclaimTime = time.Second
+	mc.TCPTimeout = seedTimeout
 	if err := bindGossip(mc, cfg); err != nil {
 		return nil, err
 	}
@@ -67,7 +70,7 @@ func seeds(join []string) []string {
 	var out []string
 	for _, a := range join {
 		if _, _, err := net.SplitHostPort(a); err != nil {
-			a = net.JoinHostPort(a, strconv.Itoa(gossipPort))
+			a = net.JoinHostPort(strings.Trim(a, "[]"), strconv.Itoa(gossipPort))
 		}
 		out = append(out, a)
 	}
@@ -112,7 +115,7 @@ func splitPort(address string) (host string, port int, err error) {
 func (g *gossip) keepJoining(ctx context.Context) error {
 	wait, told := joinRetry, false
 	for len(g.seeds) > 0 {
-		n, err := g.list.Join(g.seeds)
+		n, err := g.joinSeeds(ctx)
 		switch {
 		case n > 0:
 			wait, told = joinAgain, false
@@ -127,19 +130,29 @@ func (g *gossip) keepJoining(ctx context.Context) error {
 	return nil
 }
 
+// joinSeeds joins each seed and counts those that answered.
+func (g *gossip) joinSeeds(ctx context.Context) (answered int, err error) {
+	for _, seed := range g.seeds {
+		if ctx.Err() != nil {
+			return answered, ctx.Err()
+		}
+		n, failed := g.list.Join([]string{seed})
+		answered += n
+		err = errors.Join(err, failed)
+	}
+	return answered, err
+}
+
 // join asks the replica at a gossip address, once.
 func (g *gossip) join(address string) error {
 	_, err := g.list.Join(seeds([]string{address}))
 	return err
 }
 
-// belong tells the others that this replica is of a cluster now.
-func (g *gossip) belong(cluster string) {
-	g.mu.Lock()
-	g.me.Cluster = cluster
-	g.mu.Unlock()
+// tell tells the others what has changed of this replica.
+func (g *gossip) tell() {
 	if err := g.list.UpdateNode(leaveWait); err != nil {
-		g.log.Warn("gossip: the cluster's id is not told yet", "error", err)
+		g.log.Warn("gossip: a change of this replica is not told yet", "error", err)
 	}
 }
 
@@ -153,9 +166,7 @@ func (g *gossip) close() error {
 
 // NodeMeta implements memberlist.Delegate.
 func (g *gossip) NodeMeta(int) []byte {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	b, err := g.me.encode()
+	b, err := g.meta().encode()
 	if err != nil {
 		return nil
 	}

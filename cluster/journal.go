@@ -34,6 +34,7 @@ type journal struct {
 	sent        uint64 // number of the last change handed to Raft
 	bytes       int    // in the queue
 	closed      bool
+	lost        bool          // the registry takes this replica for lost, until a batch of it is applied
 	hello       bool          // send a batch though there may be nothing to say
 	unsent      chan struct{} // holds a token when there may be changes to send
 	advanced    chan struct{} // closed and replaced when applied grows; nil while nobody waits
@@ -73,10 +74,7 @@ func (j *journal) append(c fsm.Change, owner completer) (uint64, error) {
 	}
 	j.queue = append(j.queue, queued{encoded, owner})
 	j.bytes += len(encoded)
-	select {
-	case j.unsent <- struct{}{}:
-	default:
-	}
+	j.wake()
 	return j.first + uint64(len(j.queue)) - 1, nil
 }
 
@@ -109,12 +107,16 @@ func (j *journal) next() (batch, bool) {
 	return batch{first: from, last: j.sent, entry: h.AppendEntry(nil, n-start, changes)}, true
 }
 
-// greet makes a batch be sent, be it an empty one: the registry then knows that this replica is not
-// lost.
-func (j *journal) greet() {
+// setLost notes whether the registry takes this replica for lost. While it does, a batch is sent,
+// be it an empty one, and again whenever one has failed.
+func (j *journal) setLost(lost bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.hello = true
+	j.lost, j.hello = lost, lost
+	j.wake()
+}
+
+func (j *journal) wake() {
 	select {
 	case j.unsent <- struct{}{}:
 	default:
@@ -125,11 +127,8 @@ func (j *journal) greet() {
 func (j *journal) rewind() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.sent = j.first - 1
-	select {
-	case j.unsent <- struct{}{}:
-	default:
-	}
+	j.sent, j.hello = j.first-1, j.lost
+	j.wake()
 }
 
 // reopen goes on under another incarnation, which is allowed while nothing has been applied.
@@ -182,6 +181,7 @@ func (j *journal) observe(last uint64, result func(number uint64) error) {
 			q.owner.complete(first+uint64(i), result(first+uint64(i)))
 		}
 	}
+	clear(done) // the queue goes on in the same memory
 }
 
 // ack notes that a client is told OK for the changes up to number.

@@ -17,11 +17,18 @@ type losses struct {
 	events   chan raft.Observation
 
 	mu      sync.Mutex
-	failing map[string]time.Time // by id: of the first heartbeat in a row that failed
+	failing map[string]failure // by id
 }
 
+// failure is a row of heartbeats that failed. Observations may be lost, the one of its end too: so
+// it counts only while it goes on.
+type failure struct{ first, last time.Time }
+
+// stillFailing is how old the last failed heartbeat may be: it takes that long to fail.
+const stillFailing = 2 * transportTimeout
+
 func newLosses() *losses {
-	l := &losses{events: make(chan raft.Observation, 64), failing: make(map[string]time.Time)}
+	l := &losses{events: make(chan raft.Observation, 64), failing: make(map[string]failure)}
 	l.observer = raft.NewObserver(l.events, false, func(o *raft.Observation) bool {
 		switch o.Data.(type) {
 		case raft.FailedHeartbeatObservation, raft.ResumedHeartbeatObservation, raft.LeaderObservation:
@@ -37,9 +44,12 @@ func (l *losses) observe(o raft.Observation) {
 	defer l.mu.Unlock()
 	switch o := o.Data.(type) {
 	case raft.FailedHeartbeatObservation:
-		if _, known := l.failing[string(o.PeerID)]; !known {
-			l.failing[string(o.PeerID)] = time.Now()
+		f, known := l.failing[string(o.PeerID)]
+		f.last = time.Now()
+		if !known || f.last.Sub(l.failing[string(o.PeerID)].last) > stillFailing {
+			f.first = f.last
 		}
+		l.failing[string(o.PeerID)] = f
 	case raft.ResumedHeartbeatObservation:
 		delete(l.failing, string(o.PeerID))
 	case raft.LeaderObservation: // whoever leads now counts anew
@@ -52,8 +62,8 @@ func (l *losses) silent(d time.Duration) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var ids []string
-	for id, since := range l.failing {
-		if time.Since(since) >= d {
+	for id, f := range l.failing {
+		if time.Since(f.first) >= d && time.Since(f.last) < stillFailing {
 			ids = append(ids, id)
 		}
 	}

@@ -56,12 +56,13 @@ func (ms *members) notify() {
 	}
 }
 
-// all returns each id once, in its newest life, sorted by name and id.
+// all returns each id once, in its newest life but a living one first, sorted by name and id.
 func (ms *members) all() []member {
 	ms.mu.Lock()
 	byID := make(map[string]member)
 	for _, m := range ms.nodes {
-		if old, known := byID[m.ID]; !known || m.Incarnation > old.Incarnation {
+		old, known := byID[m.ID]
+		if !known || m.alive && !old.alive || m.alive == old.alive && m.Incarnation > old.Incarnation {
 			byID[m.ID] = m
 		}
 	}

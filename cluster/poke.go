@@ -74,24 +74,35 @@ func (p *poker) serve(ctx context.Context, id raft.ServerID, wake <-chan struct{
 			return
 		case <-wake:
 		}
-		if err := p.send(id); err != nil {
+		if err := p.tell(ctx, id); err != nil {
 			pause(ctx, 100*time.Millisecond) // Raft's own messages go on meanwhile
 		}
 	}
 }
 
+// tell pokes the follower, and again when it has not got the entry yet: the poke may overtake it.
+func (p *poker) tell(ctx context.Context, id raft.ServerID) error {
+	for wait := 2 * time.Millisecond; wait <= 16*time.Millisecond; wait *= 2 {
+		if knows, err := p.send(id); knows || err != nil {
+			return err
+		}
+		pause(ctx, wait)
+	}
+	return nil // it is far behind
+}
+
 // send tells the follower of the newest entry that is applied here. The term is read before and
 // after: the message must be one that the leader of that term could send.
-func (p *poker) send(id raft.ServerID) error {
+func (p *poker) send(id raft.ServerID) (knows bool, err error) {
 	r := p.r
 	term := r.raft.CurrentTerm()
 	index := r.machine.index.Load()
 	var entry raft.Log
 	if err := r.stores.log.GetLog(index, &entry); err != nil {
-		return err
+		return false, err
 	}
 	if !r.leads() || r.raft.CurrentTerm() != term {
-		return nil
+		return true, nil
 	}
 	me := []byte(r.data.ID)
 	request := raft.AppendEntriesRequest{
@@ -102,5 +113,6 @@ func (p *poker) send(id raft.ServerID) error {
 		LeaderCommitIndex: index,
 	}
 	var response raft.AppendEntriesResponse
-	return r.transport.AppendEntries(id, raft.ServerAddress(id), &request, &response)
+	err = r.transport.AppendEntries(id, raft.ServerAddress(id), &request, &response)
+	return response.Success, err
 }

@@ -103,14 +103,33 @@ func awaitFuture(ctx context.Context, future raft.Future) error {
 	}
 }
 
-// decide brings the leader's decisions into the log. When that fails, whoever leads then decides
-// again: a decision is made from the registry's state and loses nothing by being made twice.
-func (r *Replica) decide(changes ...fsm.Change) {
-	ctx, cancel := context.WithTimeout(context.Background(), batchWait)
-	defer cancel()
-	if err := r.propose(fsm.EncodeDecisions(changes...))(ctx); err != nil {
-		r.log.Warn("a leader's decision was not committed", "changes", len(changes), "error", err)
+// decide brings the leader's decisions into the log, in as many entries as they need; false when
+// that failed. Then whoever leads decides again: a decision is made from the registry's state and
+// loses nothing by being made twice.
+func (r *Replica) decide(changes ...fsm.Change) bool {
+	for len(changes) > 0 {
+		n := decisionsThatFit(changes)
+		ctx, cancel := context.WithTimeout(context.Background(), batchWait)
+		err := r.propose(fsm.EncodeDecisions(changes[:n]...))(ctx)
+		cancel()
+		if err != nil {
+			r.log.Warn("a leader's decision was not committed", "changes", len(changes), "error", err)
+			return false
+		}
+		changes = changes[n:]
 	}
+	return true
+}
+
+// decisionsThatFit is how many of the changes go into one entry, at least one.
+func decisionsThatFit(changes []fsm.Change) int {
+	size := 0
+	for i, c := range changes {
+		if size += len(fsm.AppendChange(nil, c)); i > 0 && (size > maxBatchBytes || i >= maxBatchChanges) {
+			return i
+		}
+	}
+	return len(changes)
 }
 
 // closeRaft stops Raft and, once it has stopped, its stores.

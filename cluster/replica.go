@@ -61,6 +61,7 @@ type state struct {
 	registry   *fsm.Registry
 	machine    *machine
 	tombstones *tombstones
+	found      found
 }
 
 // Open starts the replica of cfg.DataPath. It may take seconds: the log and the newest snapshot
@@ -91,6 +92,9 @@ func (r *Replica) start() error {
 		return err
 	}
 	r.stores = stores
+	if last, err := stores.log.LastIndex(); err == nil && last > 0 {
+		r.data.Forming = false // the crash came after the first entry
+	}
 	if err := errors.Join(r.data.removeLeftovers(), r.data.begin(r.data.next())); err != nil {
 		return err
 	}
@@ -106,7 +110,7 @@ func (r *Replica) start() error {
 	if err := r.startRaft(logger); err != nil {
 		return err
 	}
-	if r.gossip, err = startGossip(r.cfg.Gossip, r.meta(), r.members, r.log); err != nil {
+	if r.gossip, err = startGossip(r.cfg.Gossip, r.meta, r.members, r.log); err != nil {
 		return err
 	}
 	r.port.serve()
@@ -124,7 +128,7 @@ func (r *Replica) connect(logger hclog.Logger) {
 	r.transport = newTransport(newStream(r.port, r.data.ID, r.members.address), logger)
 	r.router = &router{r: r}
 	r.poker = newPoker(r)
-	r.port.handle[kindJournal] = func(c net.Conn, _ peer) { serveJournal(c, r.propose) }
+	r.port.handle[kindJournal] = func(c net.Conn, from peer) { serveJournal(c, from, r.propose) }
 }
 
 func (r *Replica) meta() meta {
@@ -198,8 +202,13 @@ func (r *Replica) happened(e fsm.Event) {
 	case fsm.ReplicaLost:
 		if r.journal.is(e.Replica, e.Incarnation) {
 			r.log.Warn("the cluster took this replica for lost: telling it otherwise")
-			r.journal.greet()
+			r.journal.setLost(true)
 		}
+	case fsm.ReplicaFound:
+		if r.journal.is(e.Replica, e.Incarnation) {
+			r.journal.setLost(false)
+		}
+		r.found.note(e.Replica)
 	case fsm.Diverged:
 		r.diverged(e)
 	}
@@ -221,9 +230,7 @@ func (r *Replica) resume(s *fsm.State) {
 	if !ok || !r.journal.is(me.ID, me.Incarnation) {
 		return
 	}
-	if me.Lost {
-		r.journal.greet()
-	}
+	r.journal.setLost(me.Lost)
 	held := s.SessionsOf(me.ID, me.Incarnation)
 	for _, mine := range r.sessions.all() {
 		if n := mine.registered(); n <= me.Last && !held[n] {
@@ -249,6 +256,7 @@ func (r *Replica) fenced(known *fsm.IncarnationError) error {
 	}
 	r.log.Warn("the registry knows a greater incarnation of this replica: taking the next",
 		"incarnation", r.data.Incarnation)
+	r.port.wg.Go(r.gossip.tell)
 	return nil
 }
 

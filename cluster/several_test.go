@@ -58,7 +58,7 @@ func (c *trio) start(i int) *Replica {
 			cfg.Gossip.Join = append(cfg.Gossip.Join, r.gossip.address)
 		}
 	}
-	if len(cfg.Gossip.Join) == 0 {
+	if len(cfg.Gossip.Join) == 0 && len(c.replicas) > 1 {
 		cfg.Gossip.Join = []string{"127.0.0.1:1"} // the first one; nobody answers there
 	}
 	var me *Replica

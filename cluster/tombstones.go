@@ -90,7 +90,7 @@ const retryDecision = 50 * time.Millisecond
 
 // watch ends tombstones while this replica leads, until the context ends.
 func (t *tombstones) watch(ctx context.Context, lifetime time.Duration, leads func() bool,
-	decide func(...fsm.Change)) error {
+	decide func(...fsm.Change) bool) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -102,8 +102,7 @@ func (t *tombstones) watch(ctx context.Context, lifetime time.Duration, leads fu
 		}
 		changes, next := t.due(time.Now(), lifetime)
 		if len(changes) > 0 && leads() {
-			decide(changes...)
-			if len(changes) == maxBatchChanges { // more are due
+			if decide(changes...) && len(changes) == maxBatchChanges { // more are due
 				next = time.Now()
 			}
 		}

@@ -71,7 +71,7 @@ func TestTombstonesEndInTime(t *testing.T) {
 				ended := make(chan error)
 				due := make(map[uint64]time.Time)
 				go func() {
-					ended <- ts.watch(ctx, life, func() bool { return true }, func(changes ...fsm.Change) {
+					ended <- ts.watch(ctx, life, func() bool { return true }, func(changes ...fsm.Change) bool {
 						for _, c := range changes {
 							if late := time.Since(due[c.ID]); late < 0 || late > 25*time.Millisecond {
 								t.Errorf("tombstone %d was ended %s late", c.ID, late)
@@ -79,6 +79,7 @@ func TestTombstonesEndInTime(t *testing.T) {
 							delete(due, c.ID)
 							ts.observe(fsm.Event{Kind: fsm.TombstoneGone, ID: c.ID})
 						}
+						return true
 					})
 				}()
 				for id := range many {
@@ -107,11 +108,12 @@ func TestTombstonesOfAFollower(t *testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		ended := make(chan error)
 		go func() {
-			ended <- ts.watch(ctx, time.Second, func() bool { asked.Add(1); return leading.Load() }, func(changes ...fsm.Change) {
+			ended <- ts.watch(ctx, time.Second, func() bool { asked.Add(1); return leading.Load() }, func(changes ...fsm.Change) bool {
 				decided.Add(int32(len(changes)))
 				for _, c := range changes {
 					ts.observe(fsm.Event{Kind: fsm.TombstoneGone, ID: c.ID})
 				}
+				return true
 			})
 		}()
 		for id := range uint64(3 * maxBatchChanges) {

@@ -67,21 +67,24 @@ func (w *crowd) servedBy(t *testing.T, c *client) *replica {
 	return w.replicas[i]
 }
 
+// kill ends all of the victims before it waits for any.
+func kill(t *testing.T, victims ...*replica) {
+	t.Helper()
+	for _, r := range victims {
+		if err := r.cmd.Process.Signal(os.Kill); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range victims {
+		r.kill()
+	}
+}
+
 // TestClusterKill kills replicas as kill -9 does, under clients that come back as nsqd does. The
 // cluster stays the same from one case to the next: what one leaves behind, the next must stand.
 func TestClusterKill(t *testing.T) {
 	t.Parallel()
 	w := newCrowd(t, newCluster(t, 3), 6)
-	kill := func(t *testing.T, victims ...*replica) {
-		for _, r := range victims {
-			if err := r.cmd.Process.Signal(os.Kill); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, r := range victims {
-			r.kill()
-		}
-	}
 	whole := t // the processes outlive the case that starts them
 	restart := func(t *testing.T, victims ...*replica) {
 		for _, r := range victims {

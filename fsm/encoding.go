@@ -167,6 +167,19 @@ func AppendChange(b []byte, c Change) []byte {
 	return b
 }
 
+// CheckBatch says whether an entry that somebody else made may be brought into the log: it must be a
+// journal's, whole, and all of it understood here. It returns whose it is.
+func CheckBatch(data []byte) (Header, error) {
+	var e entry
+	if err := e.decode(data); err != nil {
+		return Header{}, err
+	}
+	if e.decision {
+		return Header{}, fmt.Errorf("%w: decisions are the leader's own", errMalformed)
+	}
+	return e.header, nil
+}
+
 // CheckChange says whether an encoded change is one that entries may carry. Whoever proposes
 // checks: an entry with a change that is not would be refused as a whole, however often it came.
 func CheckChange(encoded []byte) error {

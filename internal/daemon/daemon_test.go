@@ -181,6 +181,46 @@ func TestDataPathInUse(t *testing.T) {
 	}
 }
 
+// Whatever keeps a daemon from starting, it lets go of the ports that it has taken before.
+func TestFailedStartReleasesThePorts(t *testing.T) {
+	cfg := testConfig(t, "r1")
+	first := start(t, cfg)
+	noData := testConfig(t, "r2")
+	noData.DataPath = cfg.DataPath
+	noPort := testConfig(t, "r3")
+	noPort.ClusterAddress = first.Addresses().Cluster
+	for name, failing := range map[string]config.Config{"data path": noData, "port": noPort} {
+		t.Run(name, func(t *testing.T) {
+			addresses := freeAddresses(t, 2)
+			failing.TCPAddress, failing.HTTPAddress = addresses[0], addresses[1]
+			if err := run(t, failing); err == nil {
+				t.Fatal("it started")
+			}
+			for _, a := range addresses {
+				l, err := net.Listen("tcp", a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = l.Close()
+			}
+		})
+	}
+}
+
+// freeAddresses are addresses that nobody listens on.
+func freeAddresses(t testing.TB, n int) (all []string) {
+	t.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = l.Close() }()
+		all = append(all, l.Addr().String())
+	}
+	return all
+}
+
 // run runs a daemon that is to fail at once.
 func run(t testing.TB, cfg config.Config) error {
 	t.Helper()
