@@ -22,6 +22,7 @@ const (
 type watchedLog struct {
 	raft.LogStore
 	failed func(error)
+	limit  time.Duration // for one write
 
 	mu       sync.Mutex
 	failures int
@@ -41,9 +42,9 @@ func (w *watchedLog) DeleteRange(first, last uint64) error {
 }
 
 func (w *watchedLog) watch(what string, write func() error) error {
-	hung := time.AfterFunc(writeLimit, func() {
+	hung := time.AfterFunc(w.limit, func() {
 		w.failed(fmt.Errorf("log store: to %s takes longer than %s: the disk hangs; this replica ends so that others can lead",
-			what, writeLimit))
+			what, w.limit))
 	})
 	defer hung.Stop()
 	err := write()

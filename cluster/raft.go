@@ -48,7 +48,7 @@ func (r *Replica) startRaft(logger hclog.Logger) (err error) {
 	if r.cfg.wrapLog != nil {
 		below = r.cfg.wrapLog(below)
 	}
-	log := &watchedLog{LogStore: below, failed: r.fail}
+	log := &watchedLog{LogStore: below, failed: r.fail, limit: writeLimit}
 	defer func() {
 		if p := recover(); p != nil { // the library's way to say that the log does not fit the snapshot
 			err = dataError(r.data.dir, "cannot be read (%v): %s", p, moveAway)
