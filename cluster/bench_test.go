@@ -119,6 +119,7 @@ func BenchmarkRegisterCommitted(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	waitReady(b, r)
 	s, err := r.OpenSession(fsm.ProducerInfo{BroadcastAddress: "h", TCPPort: 1, HTTPPort: 2, Version: "1"}, func() {})
 	if err != nil {
 		b.Fatal(err)

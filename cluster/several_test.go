@@ -16,7 +16,7 @@ import (
 // trio is three replicas, or as many as the test wants, in one process, with a network between
 // them that can be cut.
 type trio struct {
-	t        *testing.T
+	t        testing.TB
 	dir      string
 	replicas []*Replica // nil while stopped
 	net      *testNet
@@ -35,7 +35,7 @@ func (n *testNet) cut(from, to string) bool {
 	return n.cuts[[2]string{from, to}]
 }
 
-func newTrio(t *testing.T, n int, alter func(i int, cfg *Config)) *trio {
+func newTrio(t testing.TB, n int, alter func(i int, cfg *Config)) *trio {
 	t.Helper()
 	c := &trio{t: t, dir: t.TempDir(), replicas: make([]*Replica, n), alter: alter,
 		net: &testNet{cuts: make(map[[2]string]bool)}}
@@ -311,5 +311,28 @@ func TestAllRestartWithNewAddresses(t *testing.T) {
 	}
 	if got := c.replicas[2].whoami().cluster; got != cluster {
 		t.Errorf("cluster %s, was %s", got, cluster)
+	}
+}
+
+// PINGs write nothing: an idle cluster's log stays as long as it is.
+func TestIdleClusterWritesNothing(t *testing.T) {
+	c := newTrio(t, 3, nil)
+	var all []*Session
+	for n := range 1000 {
+		s := session(t, c.replicas[n%3], n)
+		register(t, s, "topic", "")
+		s.Ping()
+		all = append(all, s)
+	}
+	c.agree()
+	before := c.leader().raft.LastIndex()
+	for range 20 {
+		for _, s := range all {
+			s.Ping()
+		}
+		pause(t.Context(), 100*time.Millisecond)
+	}
+	if after := c.leader().raft.LastIndex(); after != before {
+		t.Errorf("%d entries were written", after-before)
 	}
 }
