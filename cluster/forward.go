@@ -231,6 +231,19 @@ func (o *router) propose(entry []byte) func(context.Context) error {
 	return f.propose(entry)
 }
 
+// moved is told that there may be another leader: batches that wait for the old one, which may only
+// be paused, are sent to the new one.
+func (o *router) moved() {
+	if !o.mu.TryLock() { // it is being dialled
+		return
+	}
+	defer o.mu.Unlock()
+	if leader := o.r.leader(); o.to != nil && leader != "" && o.to.leader != leader {
+		o.to.close()
+		o.to = nil
+	}
+}
+
 func (o *router) forwarder() (*forwarder, error) {
 	leader := o.r.leader()
 	o.mu.Lock()

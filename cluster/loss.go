@@ -84,6 +84,7 @@ func (r *Replica) watchReplicas(ctx context.Context) error {
 			return nil
 		case o := <-l.events:
 			l.observe(o)
+			r.router.moved()
 			continue
 		case <-t.C:
 		}
