@@ -132,7 +132,7 @@ func (r *Replica) calls() http.Handler {
 func (r *Replica) standing() standing {
 	return standing{
 		ID: r.data.ID, Cluster: r.whoami().cluster, HasState: r.hasState(),
-		LastIndex: r.raft.LastIndex(), LastTerm: r.lastTerm(), AppliedIndex: r.raft.AppliedIndex(),
+		LastIndex: r.raft.LastIndex(), LastTerm: r.lastTerm(), AppliedIndex: r.appliedIndex(),
 		LastContactMS: r.lastContact(), Leader: r.leads(),
 	}
 }

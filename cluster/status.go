@@ -75,7 +75,7 @@ func (r *Replica) Status() Status {
 		Name: r.data.Name, ID: r.data.ID, Version: r.cfg.Version,
 		ClusterID: r.whoami().cluster, Role: r.role(r.data.ID), Term: r.raft.CurrentTerm(),
 		Ready: ready, Reason: reason,
-		CommitIndex: r.raft.CommitIndex(), AppliedIndex: max(r.raft.AppliedIndex(), state.Index()), // Raft's lags
+		CommitIndex: r.raft.CommitIndex(), AppliedIndex: r.appliedIndex(),
 		LastContactMS: r.lastContact(), Incarnation: r.journal.begun(),
 		Addresses: r.Addresses(), Registry: registryStatus(state),
 		Members: r.memberStatus(),
@@ -126,7 +126,7 @@ func (r *Replica) askMembers(all []Member) {
 		m := &all[i]
 		switch {
 		case m.ID == r.data.ID:
-			m.AppliedIndex = max(r.raft.AppliedIndex(), r.registry.State().Index())
+			m.AppliedIndex = r.appliedIndex()
 			if ready, reason := r.Ready(); !ready {
 				m.Health = reason
 			}
@@ -223,6 +223,15 @@ func (r *Replica) reach(ctx context.Context, index uint64) error {
 		}
 	}
 	return nil
+}
+
+// appliedIndex is up to where the registry has applied the log. Raft calls an entry applied once it
+// is on its way to the state machine.
+func (r *Replica) appliedIndex() uint64 {
+	if handed := r.raft.AppliedIndex(); r.reached(handed) {
+		return max(handed, r.machine.index.Load())
+	}
+	return r.machine.index.Load()
 }
 
 // reached reports whether the registry has applied everything up to index. Raft calls an entry
