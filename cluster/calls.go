@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -33,44 +32,17 @@ type standing struct {
 
 // callServer answers the questions of other replicas.
 type callServer struct {
-	http  *http.Server
-	conns chan net.Conn
-	ended chan struct{}
-	once  sync.Once
-	addr  net.Addr
+	*sublistener
+	http *http.Server
 }
 
 func newCallServer(p *port, h http.Handler) *callServer {
-	s := &callServer{conns: make(chan net.Conn), ended: make(chan struct{}), addr: p.listener.Addr(),
-		http: &http.Server{Handler: h, ReadHeaderTimeout: greetingTimeout, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}}
-	p.handle[kindCall] = func(c net.Conn, _ peer) {
-		select {
-		case s.conns <- c:
-		case <-s.ended:
-			_ = c.Close()
-		}
-	}
-	return s
-}
-
-// Accept implements net.Listener.
-func (s *callServer) Accept() (net.Conn, error) {
-	select {
-	case c := <-s.conns:
-		return c, nil
-	case <-s.ended:
-		return nil, net.ErrClosed
+	return &callServer{
+		sublistener: p.listen(kindCall, p.listener.Addr()),
+		http: &http.Server{Handler: h, ReadHeaderTimeout: greetingTimeout, IdleTimeout: time.Minute,
+			MaxHeaderBytes: 16 << 10},
 	}
 }
-
-// Close implements net.Listener.
-func (s *callServer) Close() error {
-	s.once.Do(func() { close(s.ended) })
-	return nil
-}
-
-// Addr implements net.Listener.
-func (s *callServer) Addr() net.Addr { return s.addr }
 
 // caller asks other replicas.
 type caller struct{ http *http.Client }

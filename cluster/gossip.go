@@ -143,12 +143,6 @@ func (g *gossip) joinSeeds(ctx context.Context) (answered int, err error) {
 	return answered, err
 }
 
-// join asks the replica at a gossip address, once.
-func (g *gossip) join(address string) error {
-	_, err := g.list.Join(seeds([]string{address}))
-	return err
-}
-
 // tell tells the others what has changed of this replica.
 func (g *gossip) tell() {
 	if err := g.list.UpdateNode(leaveWait); err != nil {

@@ -44,11 +44,12 @@ func (l *losses) observe(o raft.Observation) {
 	defer l.mu.Unlock()
 	switch o := o.Data.(type) {
 	case raft.FailedHeartbeatObservation:
-		f, known := l.failing[string(o.PeerID)]
-		f.last = time.Now()
-		if !known || f.last.Sub(l.failing[string(o.PeerID)].last) > stillFailing {
-			f.first = f.last
+		now := time.Now()
+		f := l.failing[string(o.PeerID)]
+		if now.Sub(f.last) > stillFailing { // also when there was none
+			f.first = now
 		}
+		f.last = now
 		l.failing[string(o.PeerID)] = f
 	case raft.ResumedHeartbeatObservation:
 		delete(l.failing, string(o.PeerID))

@@ -90,7 +90,7 @@ func TestForeignReplicaIsRefused(t *testing.T) {
 	var log logged
 	c := newTrio(t, 1, func(_ int, cfg *Config) { cfg.Logger = log.logger() })
 	foreign := openReady(t, testConfig(t.TempDir()))
-	if err := foreign.gossip.join(c.replicas[0].gossip.address); err != nil {
+	if _, err := foreign.gossip.list.Join([]string{c.replicas[0].gossip.address}); err != nil {
 		t.Fatal(err)
 	}
 	log.says(t, "refused a replica", foreign.ID(), "of another cluster")

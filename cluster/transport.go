@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -40,45 +39,14 @@ func newTransport(s raft.StreamLayer, logger hclog.Logger) transport {
 // stream is Raft's part of the cluster port. A server's Raft address is its id: where it listens
 // is looked up when it is dialled, so that any address may change.
 type stream struct {
+	*sublistener
 	port   *port
-	id     string
 	lookup func(id string) (address string, ok bool)
-
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
 }
 
 func newStream(p *port, id string, lookup func(string) (string, bool)) *stream {
-	s := &stream{port: p, id: id, lookup: lookup, conns: make(chan net.Conn), closed: make(chan struct{})}
-	p.handle[kindRaft] = func(c net.Conn, _ peer) {
-		select {
-		case s.conns <- c:
-		case <-s.closed:
-			_ = c.Close()
-		}
-	}
-	return s
+	return &stream{sublistener: p.listen(kindRaft, idAddress(id)), port: p, lookup: lookup}
 }
-
-// Accept implements net.Listener.
-func (s *stream) Accept() (net.Conn, error) {
-	select {
-	case c := <-s.conns:
-		return c, nil
-	case <-s.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener. It detaches Raft; the port lives on.
-func (s *stream) Close() error {
-	s.once.Do(func() { close(s.closed) })
-	return nil
-}
-
-// Addr implements net.Listener.
-func (s *stream) Addr() net.Addr { return idAddress(s.id) }
 
 // Dial implements raft.StreamLayer.
 func (s *stream) Dial(id raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
