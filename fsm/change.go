@@ -3,8 +3,8 @@ package fsm
 // Kind says what a change does. The numbers are part of the log's format: never reuse one.
 type Kind uint8
 
-// The kinds of changes. Those up to KindTombstone are a replica's own, numbered by its journal;
-// the others are the leader's decisions.
+// The kinds of changes. Most are a replica's own, numbered by its journal; ClearTombstone,
+// LoseReplica, ExpireReplica and Checkpoint are the leader's decisions.
 const (
 	KindOpenReplica Kind = 1 + iota
 	KindOpenSession
@@ -23,6 +23,8 @@ const (
 	KindLoseReplica
 	KindExpireReplica
 	KindCheckpoint
+
+	KindPrune // a replica's own again
 )
 
 // Change is one wish to alter the registry. Make it with the functions below; the fields that a
@@ -97,6 +99,15 @@ func ClearTombstone(topic string, producer ProducerKey, id uint64) Change {
 	return Change{Kind: KindClearTombstone, Topic: topic, Producer: producer, ID: id}
 }
 
+// Prune removes a topic and its channels, but only when no session has a registration of it; otherwise
+// nothing happens, and the result is ErrHeld. It takes no AllTopics.
+func Prune(topic string) Change { return Change{Kind: KindPrune, Topic: topic} }
+
+// PruneChannel removes a channel, but only when no session has a registration of it, as Prune does.
+func PruneChannel(topic, channel string) Change {
+	return Change{Kind: KindPrune, Topic: topic, Channel: channel}
+}
+
 // LoseReplica says that nothing is heard of a replica: its sessions become orphans.
 func LoseReplica(id string, incarnation uint64) Change {
 	return Change{Kind: KindLoseReplica, Replica: id, Incarnation: incarnation}
@@ -113,4 +124,6 @@ func Checkpoint(index uint64, fp Fingerprint) Change {
 }
 
 // numbered reports whether a replica's journal carries changes of this kind.
-func (k Kind) numbered() bool { return k >= KindOpenReplica && k <= KindTombstone }
+func (k Kind) numbered() bool {
+	return k >= KindOpenReplica && k <= KindTombstone || k == KindPrune
+}

@@ -152,7 +152,7 @@ func AppendChange(b []byte, c Change) []byte {
 		return binary.AppendUvarint(b, c.Session)
 	case KindCreateTopic, KindDeleteTopic:
 		return appendString(b, c.Topic)
-	case KindCreateChannel, KindDeleteChannel:
+	case KindCreateChannel, KindDeleteChannel, KindPrune:
 		return appendString(appendString(b, c.Topic), c.Channel)
 	case KindTombstone:
 		return appendString(appendString(b, c.Topic), c.Name)
@@ -207,7 +207,7 @@ func (d *decoder) change() (Change, error) {
 		c.Session = d.number()
 	case KindCreateTopic, KindDeleteTopic:
 		c.Topic = d.text(MaxNameLength)
-	case KindCreateChannel, KindDeleteChannel:
+	case KindCreateChannel, KindDeleteChannel, KindPrune:
 		c.Topic, c.Channel = d.text(MaxNameLength), d.text(MaxNameLength)
 	case KindTombstone:
 		c.Topic, c.Name = d.text(MaxNameLength), d.text(maxText)

@@ -29,7 +29,7 @@ func anyChange(t *rapid.T, kind Kind) Change {
 		c.Session = number()
 	case KindCreateTopic, KindDeleteTopic:
 		c.Topic = text(MaxNameLength)
-	case KindCreateChannel, KindDeleteChannel:
+	case KindCreateChannel, KindDeleteChannel, KindPrune:
 		c.Topic, c.Channel = text(MaxNameLength), text(MaxNameLength)
 	case KindTombstone:
 		return Tombstone(text(MaxNameLength), text(maxText))
@@ -44,7 +44,7 @@ func anyChange(t *rapid.T, kind Kind) Change {
 }
 
 func TestRoundTrip(t *testing.T) {
-	for kind := KindOpenReplica; kind <= KindCheckpoint; kind++ {
+	for kind := KindOpenReplica; kind <= lastKind; kind++ {
 		rapid.Check(t, func(t *rapid.T) {
 			var changes []Change
 			for range rapid.IntRange(0, 3).Draw(t, "changes") {
@@ -142,7 +142,7 @@ func TestTooNew(t *testing.T) {
 		"origin 0":                seal([]byte{formatVersion, 0, 0}),
 		"origin 3":                seal([]byte{formatVersion, 3, 0}),
 		"kind 0":                  EncodeDecisions(Change{}),
-		"kind after the last":     EncodeDecisions(Change{Kind: KindCheckpoint + 1}),
+		"kind after the last":     EncodeDecisions(Change{Kind: lastKind + 1}),
 		"kind 255":                journalEntry(Header{"a", 1, 2}, CreateTopic("t2"), Change{Kind: 255}),
 		"kind with unknown bytes": seal([]byte{formatVersion, originDecisions, 1, 200, 1, 2, 3}),
 	}
@@ -191,6 +191,7 @@ func TestMalformed(t *testing.T) {
 		"decision in a journal":          journalEntry(h, CreateTopic("good"), LoseReplica("a", 1)),
 		"checkpoint in a journal":        journalEntry(h, CreateTopic("good"), Checkpoint(1, Fingerprint{})),
 		"numbered among decisions":       EncodeDecisions(ExpireReplica("a", 1), CreateTopic("good")),
+		"Prune among decisions":          EncodeDecisions(ExpireReplica("a", 1), Prune("t")),
 		"OpenReplica among decisions":    EncodeDecisions(OpenReplica("a")),
 		"OpenReplica not first":          journalEntry(h, CreateTopic("good"), OpenReplica("a")),
 		"fewer changes than it has":      raw(0, good...),

@@ -28,6 +28,7 @@ func FuzzApply(f *testing.F) {
 	}
 	f.Add(journalEntry(Header{"b", 2, 2}, OpenSession(nsqd("h1")), Register(2, "t", "c"), Tombstone("*", "h1:4151")))
 	f.Add(journalEntry(Header{"c", 1, 1}, OpenReplica("c"), DeleteTopic("*")))
+	f.Add(journalEntry(Header{"c", 1, 1}, OpenReplica("c"), Prune("t"), PruneChannel("t2", "c"), Prune("e#ephemeral")))
 	f.Add(EncodeDecisions(LoseReplica("b", 2), ExpireReplica("b", 2), ClearTombstone("t", h1, 4)))
 	snap := snapshot(f, sampleRegistry(f).State())
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -145,7 +146,8 @@ func goOn(t *testing.T, r *Registry) {
 		EncodeDecisions(LoseReplica("a", 1), LoseReplica("b", 2), ExpireReplica("a", 1<<63)),
 		journalEntry(Header{"b", 1<<64 - 1, 1}, OpenReplica("b"), OpenSession(nsqd("h2")), CloseSession(2)),
 		EncodeDecisions(ExpireReplica("a", 1<<64-1), ExpireReplica("b", 1<<64-1)),
-		journalEntry(Header{"z", 1, 1}, OpenReplica("z"), DeleteTopic(AllTopics)),
+		journalEntry(Header{"z", 1, 1}, OpenReplica("z"), PruneChannel("t", "d"), Prune("t2"), Prune("only"),
+			DeleteTopic(AllTopics)),
 	}
 	for i, e := range entries {
 		mustApply(t, r, first.Index()+1+uint64(i), e)

@@ -14,6 +14,9 @@ var update = flag.Bool("update", false, "write testdata/golden.txt anew")
 
 const goldenFile = "testdata/golden.txt"
 
+// lastKind is the greatest kind there is.
+const lastKind = KindPrune
+
 // sampleChange is a change of one kind, with every field that the kind has.
 type sampleChange struct {
 	name   string
@@ -39,6 +42,8 @@ func sampleChanges() []sampleChange {
 		{"CreateChannel", CreateChannel("topic", "channel")},
 		{"DeleteChannel", DeleteChannel("topic", "channel")},
 		{"Tombstone", Tombstone("topic", "nsqd-1:4151")},
+		{"Prune", Prune("topic")},
+		{"PruneChannel", PruneChannel("topic", "channel")},
 		{"ClearTombstone", ClearTombstone("topic", ProducerKey{"nsqd-1", 4150}, 7)},
 		{"LoseReplica", LoseReplica("id-1", 3)},
 		{"ExpireReplica", ExpireReplica("id-1", 1<<63)},
@@ -135,7 +140,7 @@ func TestEveryKindHasASample(t *testing.T) {
 	for _, s := range sampleChanges() {
 		seen[s.change.Kind] = true
 	}
-	for k := KindOpenReplica; k <= KindCheckpoint; k++ {
+	for k := KindOpenReplica; k <= lastKind; k++ {
 		if !seen[k] {
 			t.Errorf("no sample of kind %d", k)
 		}

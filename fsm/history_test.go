@@ -238,7 +238,7 @@ func (w *world) change(t *rapid.T, l *life) Change {
 		session = rapid.SampledFrom(opened).Draw(t, "session")
 	}
 	kinds := []Kind{KindOpenSession, KindRegister, KindRegister, KindUnregister, KindSetActive, KindSettle,
-		KindCloseSession, KindCreateTopic, KindDeleteTopic, KindCreateChannel, KindDeleteChannel, KindTombstone}
+		KindCloseSession, KindCreateTopic, KindDeleteTopic, KindCreateChannel, KindDeleteChannel, KindTombstone, KindPrune}
 	kind := rapid.SampledFrom(kinds).Draw(t, "kind")
 	if len(opened) == 0 && rapid.Bool().Draw(t, "open") {
 		kind = KindOpenSession
@@ -263,6 +263,9 @@ func drawChange(t *rapid.T, kind Kind, session uint64) Change {
 		return DeleteTopic(drawTopicOrAll(t))
 	case KindCreateChannel, KindDeleteChannel:
 		return Change{Kind: kind, Topic: drawTopic(t), Channel: drawChannel(t)}
+	case KindPrune:
+		channel := rapid.SampledFrom(append([]string{""}, channelNames...)).Draw(t, "channel or none")
+		return PruneChannel(drawTopicOrAll(t), channel)
 	default:
 		return Tombstone(drawTopicOrAll(t), drawInfo(t).node())
 	}

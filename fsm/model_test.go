@@ -165,7 +165,23 @@ func (m *model) change(key SessionKey, c Change) error {
 		m.removeAll(found)
 	case KindTombstone:
 		m.entomb(c.Topic, c.Name)
+	case KindPrune:
+		return m.prune(c.Topic, c.Channel)
 	}
+	return nil
+}
+
+func (m *model) prune(topic, channel string) error {
+	var doomed []registration
+	for k := range m.registrations {
+		if k.topic == topic && (channel == "" || k.channel == channel) {
+			doomed = append(doomed, k)
+			if len(m.registrations[k]) > 0 {
+				return ErrHeld
+			}
+		}
+	}
+	m.removeAll(doomed)
 	return nil
 }
 

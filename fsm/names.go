@@ -32,4 +32,5 @@ func validNameByte(c byte) bool {
 		c == '.' || c == '_' || c == '-'
 }
 
-func isEphemeral(name string) bool { return strings.HasSuffix(name, ephemeralSuffix) }
+// IsEphemeral reports whether the topic or channel of that name goes with its last registration.
+func IsEphemeral(name string) bool { return strings.HasSuffix(name, ephemeralSuffix) }

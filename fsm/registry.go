@@ -19,6 +19,7 @@ type Registry struct {
 	published atomic.Pointer[State]
 	ring      ring
 	watch     watch
+	changed   changed
 
 	// What follows belongs to the goroutine that applies.
 	index     uint64 // of the entry being applied
@@ -102,6 +103,8 @@ func (o *Outcome) Result(number uint64) error {
 var (
 	ErrChannelNotFound = errors.New("channel not found")
 	ErrSessionUnknown  = errors.New("session unknown")
+	// ErrHeld means that Prune left a topic or a channel: a session has a registration of it.
+	ErrHeld = errors.New("topic or channel is held by a session")
 )
 
 // Apply applies the entry at index, which must be greater than that of any before. The outcome is
@@ -135,6 +138,7 @@ func (r *Registry) Apply(index uint64, data []byte) (*Outcome, error) {
 func (r *Registry) publish() {
 	s := r.state(r.published.Load())
 	r.ring.add(s.index, s.fingerprint)
+	r.changed.add(s.index, r.work.touched)
 	r.published.Store(s)
 	r.watch.notify(&r.work)
 	r.work.topicsListed, r.work.nodesListed = false, false
@@ -181,6 +185,8 @@ func (r *Registry) applyChange(rep *replica, number uint64, c *Change) error {
 		return r.deleteChannel(c.Topic, c.Channel)
 	case KindTombstone:
 		r.entomb(c.Topic, c.Name)
+	case KindPrune:
+		return r.prune(c.Topic, c.Channel)
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ func (r *Registry) Restore(src io.Reader) error {
 	s.allTopics.modified, s.allNodes.modified = h.topicsModified, h.nodesModified
 	r.ring.reset()
 	r.ring.add(s.index, s.fingerprint)
+	r.changed.reset(s.index)
 	r.published.Store(s)
 	r.watch.wakeAll()
 	return nil

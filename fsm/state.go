@@ -19,6 +19,7 @@ type State struct {
 	replicas    []replica
 	allTopics   *listing
 	allNodes    *listing
+	changed     *changed // the registry's: it remembers less and less of what led to this state
 }
 
 // listing is an answer that covers the whole registry: shared by the states in which it is the
@@ -46,6 +47,7 @@ func (r *Registry) state(before *State) *State {
 		fingerprint: r.sum,
 		counts:      r.counts,
 		replicas:    slices.Clone(r.replicas),
+		changed:     &r.changed,
 	}
 	s.counts.Producers = r.producers.Len()
 	if len(r.work.touched) > 0 || before == nil {
@@ -69,6 +71,23 @@ func (r *Registry) state(before *State) *State {
 
 // Index is the index of the log entry that made this state.
 func (s *State) Index() uint64 { return s.index }
+
+// Modified is the index of the entry since which a thing is as it is. Of a topic that does not exist
+// it is that of the newest entry which changed what topics there are.
+func (s *State) Modified(thing Thing) uint64 {
+	switch {
+	case thing.Nodes:
+		return s.allNodes.modified
+	case thing.Topics:
+		return s.allTopics.modified
+	case thing.All || thing.Topic == AllTopics:
+		return s.index
+	}
+	if t, ok := s.topics.Get(thing.Topic); ok {
+		return t.modified
+	}
+	return s.allTopics.modified
+}
 
 // Fingerprint is that of the whole content.
 func (s *State) Fingerprint() Fingerprint { return s.fingerprint }
@@ -160,6 +179,18 @@ func (s *State) Tombstones(yield func(Event) bool) {
 			}
 		}
 		return true
+	})
+}
+
+// Contents calls yield for every topic, by name, with the names of its channels, sorted, and whether
+// the topic exists itself: channels may outlive their ephemeral topic.
+func (s *State) Contents(yield func(topic string, exists bool, channels []string) bool) {
+	s.topics.Scan(func(name string, t *topic) bool {
+		channels := make([]string, 0, len(t.channels))
+		for _, c := range t.channels {
+			channels = append(channels, c.name)
+		}
+		return yield(name, t.registered, channels)
 	})
 }
 

@@ -95,16 +95,18 @@ func (r *Registry) eachTopic(name string, f func(*topic)) {
 }
 
 func (r *Registry) deleteTopics(name string) {
-	r.eachTopic(name, func(t *topic) {
-		t = r.own(t)
-		for len(t.holders) > 0 {
-			r.dropHolder(t, len(t.holders)-1)
-		}
-		for len(t.channels) > 0 {
-			r.dropChannel(t, len(t.channels)-1)
-		}
-		r.dropTopic(t)
-	})
+	r.eachTopic(name, r.deleteTopic)
+}
+
+func (r *Registry) deleteTopic(t *topic) {
+	t = r.own(t)
+	for len(t.holders) > 0 {
+		r.dropHolder(t, len(t.holders)-1)
+	}
+	for len(t.channels) > 0 {
+		r.dropChannel(t, len(t.channels)-1)
+	}
+	r.dropTopic(t)
 }
 
 func (r *Registry) deleteChannel(topicName, name string) error {
@@ -120,6 +122,31 @@ func (r *Registry) deleteChannel(topicName, name string) error {
 	}
 	i, _ := t.findChannel(name)
 	r.dropChannel(t, i)
+	return nil
+}
+
+// prune removes the channel, or with "" the whole topic, unless a session holds it. What is not
+// there is gone already.
+func (r *Registry) prune(name, channelName string) error {
+	t, ok := r.topics.Get(name)
+	if !ok {
+		return nil
+	}
+	if channelName == "" {
+		if len(t.holders) > 0 {
+			return ErrHeld
+		}
+		r.deleteTopic(t)
+		return nil
+	}
+	i, found := t.findChannel(channelName)
+	if !found {
+		return nil
+	}
+	if t.channels[i].holders > 0 {
+		return ErrHeld
+	}
+	r.dropChannel(r.own(t), i)
 	return nil
 }
 
@@ -169,13 +196,13 @@ func (r *Registry) unregister(s *liveSession, name, channelName string) {
 		}
 	}
 	if channelName == "" {
-		if len(t.holders) == 0 && t.registered && isEphemeral(name) {
+		if len(t.holders) == 0 && t.registered && IsEphemeral(name) {
 			r.dropTopic(r.own(t))
 		}
 		return
 	}
 	c, found := t.findChannel(channelName)
-	if found && t.channels[c].holders == 0 && isEphemeral(channelName) {
+	if found && t.channels[c].holders == 0 && IsEphemeral(channelName) {
 		r.dropChannel(r.own(t), c)
 	}
 }

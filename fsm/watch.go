@@ -10,6 +10,14 @@ type Thing struct {
 	All    bool   // any entry that is applied
 }
 
+// WhatToWatch is the thing to wait for when a topic was asked for: of AllTopics any entry may change it.
+func WhatToWatch(topic string) Thing {
+	if topic == AllTopics {
+		return Thing{All: true}
+	}
+	return Thing{Topic: topic}
+}
+
 // watch wakes those who wait for a thing to change. It costs an entry one lock when nobody waits.
 type watch struct {
 	mu      sync.Mutex
@@ -48,6 +56,17 @@ func (w *Waiter) Stop() {
 	if len(w.watch.waiters[w.thing]) == 0 {
 		delete(w.watch.waiters, w.thing)
 	}
+}
+
+// Waiters is how many wait for anything.
+func (r *Registry) Waiters() int {
+	r.watch.mu.Lock()
+	defer r.watch.mu.Unlock()
+	n := 0
+	for _, of := range r.watch.waiters { // order does not matter: a sum
+		n += len(of)
+	}
+	return n
 }
 
 // notify wakes those who wait for what an entry has changed.
