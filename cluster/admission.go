@@ -2,16 +2,14 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/hashicorp/raft"
 )
 
-const (
-	admissionPeriod = 500 * time.Millisecond
-	configWait      = 2 * time.Second // for a change of the configuration to be committed
-)
+const admissionPeriod = 500 * time.Millisecond
 
 // admit makes Raft servers of the members that gossip tells of, while this replica leads: as
 // non-voters first; autopilot promotes them. It works by events and on a timer, until the context
@@ -44,7 +42,13 @@ func (r *Replica) admit(ctx context.Context) error {
 func (r *Replica) admitOne(m member) (refused string) {
 	me := r.whoami()
 	servers := r.servers()
-	if _, in := servers[m.ID]; in || !m.alive || m.ID == me.id {
+	_, in := servers[m.ID]
+	was, leaving := r.leaving.Load(m.ID)
+	if leaving && (m.Apart || was != m.Incarnation) { // gossip tells by now, or it comes again
+		r.leaving.Delete(m.ID)
+		leaving = false
+	}
+	if in || !m.alive || m.ID == me.id || m.Apart || leaving {
 		return ""
 	}
 	if m.Cluster != "" && m.Cluster != me.cluster {
@@ -52,19 +56,21 @@ func (r *Replica) admitOne(m member) (refused string) {
 			"or it needs a new data path", m.Cluster, me.cluster)
 	}
 	for id := range servers {
-		if id == m.ID || r.nameOf(id) != m.Name {
+		if r.nameOf(id) != m.Name {
 			continue
 		}
 		if id == me.id || !r.dead(id) {
 			return fmt.Sprintf("replica %.8s… of that name is alive: give the new one another -name", id)
 		}
 		r.log.Warn("a new replica takes the place of a dead one of its name", "name", m.Name, "dead", id, "new", m.ID)
-		if err := awaitConfig(r.raft.RemoveServer(raft.ServerID(id), 0, configWait)); err != nil {
+		if err := r.removeServer(id, func() error { return r.stillDead(id) }); err != nil {
 			r.log.Warn("the dead replica is not removed yet", "name", m.Name, "error", err)
 			return ""
 		}
 	}
-	if err := awaitConfig(r.raft.AddNonvoter(raft.ServerID(m.ID), raft.ServerAddress(m.ID), 0, configWait)); err != nil {
+	if err := r.reconfigure(nil, func() raft.IndexFuture {
+		return r.raft.AddNonvoter(raft.ServerID(m.ID), raft.ServerAddress(m.ID), 0, configWait)
+	}); err != nil {
 		r.log.Warn("a new replica is not taken in yet", "name", m.Name, "error", err)
 		return ""
 	}
@@ -75,20 +81,32 @@ func (r *Replica) admitOne(m member) (refused string) {
 // dead reports whether a replica is gone for gossip and for Raft. One that gossip has not heard of
 // yet may be alive: then the heartbeats tell.
 func (r *Replica) dead(id string) bool {
-	if m, known := r.members.get(id); known && m.alive {
+	if r.seen(id) {
 		return false
 	}
 	state, opened := r.registry.State().Replica(id)
 	return !opened || state.Lost
 }
 
-// servers are those of Raft's newest configuration, by id.
-func (r *Replica) servers() map[string]raft.Server {
-	servers := make(map[string]raft.Server)
-	for _, s := range r.raft.GetConfiguration().Configuration().Servers {
-		servers[string(s.ID)] = s
+var errNotDead = errors.New("it is not dead")
+
+// stillDead is asked right before a dead replica is taken out: it may have come back meanwhile.
+func (r *Replica) stillDead(id string) error {
+	if !r.dead(id) {
+		return errNotDead
 	}
-	return servers
+	return nil
+}
+
+// seen reports whether gossip has that replica for alive, and not as one of another cluster: it may
+// have been made the first of that by recover.
+func (r *Replica) seen(id string) bool {
+	m, known := r.members.get(id)
+	return known && r.lives(m)
+}
+
+func (r *Replica) lives(m member) bool {
+	return m.alive && (m.Cluster == "" || m.Cluster == r.whoami().cluster)
 }
 
 // nameOf is the name of a replica that has been part of the cluster, "" when it is not known.
@@ -98,11 +116,4 @@ func (r *Replica) nameOf(id string) string {
 	}
 	m, _ := r.members.get(id)
 	return m.Name
-}
-
-// awaitConfig waits for a future with an end of its own.
-func awaitConfig(f raft.Future) error {
-	ctx, cancel := context.WithTimeout(context.Background(), configWait)
-	defer cancel()
-	return awaitFuture(ctx, f)
 }

@@ -15,7 +15,7 @@ func benchConfig(dir string) Config {
 	return Config{
 		Name: "r1", DataPath: dir, Version: "0.0.0", RegisterWindow: 256,
 		CommitTimeout: 5 * time.Second, ReplicaGrace: time.Minute, IsolationTimeout: time.Minute,
-		RaftTimeout: 300 * time.Millisecond, InactiveTimeout: 5 * time.Minute,
+		RaftTimeout: 300 * time.Millisecond, InactiveTimeout: 5 * time.Minute, DeadAfter: time.Hour,
 		Network:         Network{Gossip: GossipConfig{Bind: "127.0.0.1:0", Advertise: "127.0.0.1"}, ClusterAdvertise: "127.0.0.1"},
 		BootstrapExpect: 1, Logger: slog.New(slog.DiscardHandler),
 	}

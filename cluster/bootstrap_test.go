@@ -21,7 +21,7 @@ func crashed(t testing.TB, prepare func(dir string)) string {
 		t.Fatal(err)
 	}
 	defer d.close()
-	if err := d.begin(1); err != nil {
+	if err := d.update(func(me *identity) { me.Incarnation = 1 }); err != nil {
 		t.Fatal(err)
 	}
 	prepare(dir)

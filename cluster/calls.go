@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
@@ -36,57 +37,83 @@ type callServer struct {
 	http *http.Server
 }
 
-func newCallServer(p *port, h http.Handler) *callServer {
+func newCallServer(p *port, h http.Handler, log *slog.Logger) *callServer {
 	return &callServer{
 		sublistener: p.listen(kindCall, p.listener.Addr()),
 		http: &http.Server{Handler: h, ReadHeaderTimeout: greetingTimeout, IdleTimeout: time.Minute,
-			MaxHeaderBytes: 16 << 10},
+			MaxHeaderBytes: 16 << 10, ReadTimeout: 2 * orderWait, WriteTimeout: 2 * orderWait,
+			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)},
 	}
 }
 
 // caller asks other replicas.
-type caller struct{ http *http.Client }
+type caller struct {
+	http    *http.Client // for questions, which are answered at once
+	patient *http.Client // for orders; their context bounds them
+}
 
 func newCaller(p *port, lookup func(string) (string, bool)) caller {
-	return caller{&http.Client{
-		Timeout: callTimeout,
-		Transport: &http.Transport{
-			DialContext: func(ctx context.Context, _, host string) (net.Conn, error) {
-				id, _, err := net.SplitHostPort(host)
-				if err != nil {
-					return nil, err
-				}
-				address, ok := lookup(id)
-				if !ok {
-					return nil, fmt.Errorf("no address is known of replica %.8s…", id)
-				}
-				return p.dial(ctx, kindCall, id, address)
-			},
-			MaxIdleConnsPerHost: 1,
-			IdleConnTimeout:     30 * time.Second,
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, host string) (net.Conn, error) {
+			id, _, err := net.SplitHostPort(host)
+			if err != nil {
+				return nil, err
+			}
+			address, ok := lookup(id)
+			if !ok {
+				return nil, fmt.Errorf("no address is known of replica %.8s…", id)
+			}
+			return p.dial(ctx, kindCall, id, address)
 		},
-	}}
+		MaxIdleConnsPerHost: 1,
+		IdleConnTimeout:     30 * time.Second,
+	}
+	return caller{
+		http:    &http.Client{Timeout: callTimeout, Transport: transport},
+		patient: &http.Client{Transport: transport},
+	}
 }
 
 // standing asks the replica of that id.
 func (c caller) standing(ctx context.Context, id string) (standing, error) {
 	var s standing
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+id+standingPath, nil)
+	body, err := c.get(ctx, id, standingPath)
 	if err != nil {
 		return s, err
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return s, fmt.Errorf("ask replica %.8s… for its standing: %w", id, err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return s, fmt.Errorf("ask replica %.8s… for its standing: %s", id, resp.Status)
-	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&s); err != nil {
+	if err := json.Unmarshal(body, &s); err != nil {
 		return s, fmt.Errorf("read the standing of replica %.8s…: %w", id, err)
 	}
 	return s, nil
+}
+
+// number asks the replica of that id for a number.
+func (c caller) number(ctx context.Context, id, path string) (uint64, error) {
+	body, err := c.get(ctx, id, path)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseUint(string(body), 10, 64)
+}
+
+func (c caller) get(ctx context.Context, id, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+id+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("ask replica %.8s…: %w", id, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of replica %.8s…: %w", id, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("ask replica %.8s…: %s", id, resp.Status)
+	}
+	return body, nil
 }
 
 func (c caller) close() { c.http.CloseIdleConnections() }
@@ -98,6 +125,8 @@ func (r *Replica) calls() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(r.standing())
 	})
+	mux.HandleFunc("POST "+ordersPath, r.takeOrder)
+	r.answerNumbers(mux)
 	return mux
 }
 

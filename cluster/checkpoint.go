@@ -29,6 +29,7 @@ func (r *Replica) checkpoints(ctx context.Context) error {
 // diverged is told that the registry differs from what the leader's was at an index.
 func (r *Replica) diverged(e fsm.Event) {
 	r.divergences.Add(1)
+	r.diverges.Store(true)
 	r.log.Error("this replica's registry differs from the leader's: it is not ready; stop it, "+
 		"move its data path away and start it again", "index", e.ID, "have", e.Have, "want", e.Want)
 }

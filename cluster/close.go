@@ -38,17 +38,34 @@ func within(limit time.Duration, f func() error) error {
 
 func (r *Replica) shutdown() error {
 	r.journal.close()
+	switch {
+	case r.outside(): // its changes cannot become known to it any more
+	case !r.failing.Load() || !r.leads(): // a leader that fails would only keep the others from electing somebody
+		r.flush()
+		r.handOver()
+	}
+	r.stop()
+	_ = r.answers.Close()
+	_ = r.answers.http.Close()
+	// Before anybody is waited for: a leader whose disk hangs stays the leader for as long as its
+	// heartbeats go out, and a task may wait for that disk.
+	_ = r.transport.Close()
+	r.port.hangUp()
+	late := within(closeWait, func() error {
+		_ = r.tasks.Wait() // what failed was told to Failed
+		return nil
+	})
+	return errors.Join(late, r.release())
+}
+
+// flush waits until the changes are applied that clients were told OK for.
+func (r *Replica) flush() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushWait)
 	defer cancel()
 	if err := r.journal.wait(ctx, r.journal.acked.Load()); err != nil {
 		r.log.Warn("stopping with changes that are not committed: their nsqds register again",
 			"changes", r.journal.length())
 	}
-	r.handOver()
-	r.stop()
-	_ = r.answers.Close()
-	_ = r.answers.http.Close()
-	return errors.Join(r.tasks.Wait(), r.release())
 }
 
 // release gives back what start took, however far it came.

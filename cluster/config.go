@@ -31,6 +31,7 @@ type Config struct {
 	// BootstrapExpect is how many replicas form a new cluster together, 0: only join.
 	BootstrapExpect int
 	Reader          bool // hold the registry, but do not vote
+	Apart           bool // it has left its cluster: wait for Join, and look for nobody
 
 	// RegisterWindow is how many changes of a session may be on their way when a command is
 	// answered; 0: none.
@@ -39,6 +40,8 @@ type Config struct {
 	CommitTimeout time.Duration
 	// ReplicaGrace is how long the orphans of a lost or restarted replica stay.
 	ReplicaGrace time.Duration
+	// DeadAfter is how long a voter has to be dead before a newcomer replaces it.
+	DeadAfter time.Duration
 	// IsolationTimeout is how long a replica without a leader keeps its nsqds.
 	IsolationTimeout time.Duration
 	// RaftTimeout is Raft's heartbeat, election and lease time.
@@ -50,8 +53,21 @@ type Config struct {
 
 	Logger *slog.Logger
 
-	wrapLog func(raft.LogStore) raft.LogStore // for tests: a log that hangs or fails
-	cut     func(id string) bool              // for tests: see port
+	hooks
+}
+
+// hooks are for tests.
+type hooks struct {
+	wrapLog func(raft.LogStore) raft.LogStore // a log that hangs or fails
+	watch   func(*watchedLog)                 // a watchdog of another limit, or that tells nobody
+	cut     func(id string) bool              // see port
+}
+
+func (h hooks) watched(w *watchedLog) *watchedLog {
+	if h.watch != nil {
+		h.watch(w)
+	}
+	return w
 }
 
 // Validate names everything that is wrong.
@@ -71,7 +87,7 @@ func (c Config) Validate() error {
 	}{
 		{"commit timeout", c.CommitTimeout}, {"replica grace", c.ReplicaGrace},
 		{"isolation timeout", c.IsolationTimeout}, {"raft timeout", c.RaftTimeout},
-		{"inactive timeout", c.InactiveTimeout},
+		{"inactive timeout", c.InactiveTimeout}, {"dead after", c.DeadAfter},
 	} {
 		if f.value <= 0 {
 			errs = append(errs, fmt.Errorf("%s is %s, must be positive", f.what, f.value))

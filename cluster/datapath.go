@@ -1,16 +1,13 @@
 package cluster
 
 import (
-	"crypto/rand"
-	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,8 +20,6 @@ const (
 	snapshotDir  = "snapshots"
 )
 
-const identityFormat = 1
-
 // moveAway is what to do about data that cannot be trusted.
 const moveAway = "move the data path away and start again: a replica of a cluster gets everything back " +
 	"from the others, a lone one starts empty and its nsqds register again"
@@ -32,26 +27,16 @@ const moveAway = "move the data path away and start again: a replica of a cluste
 // checkDisk is what to do when the data may be sound but cannot be got at.
 const checkDisk = "check the disk and this user's rights there, or choose another -data-path"
 
-// identity is who a data path belongs to. It is written whole, never in place.
-type identity struct {
-	Format      int    `json:"format"`
-	ID          string `json:"id"`
-	Name        string `json:"name"`
-	Incarnation uint64 `json:"incarnation"` // of the last start
-	// Cluster is the id of the cluster that the log belongs to, "" while there is none.
-	Cluster string `json:"cluster_id"`
-	// Forming says that this replica was about to form that cluster: until the log has an entry it
-	// may do so again.
-	Forming bool `json:"forming,omitempty"`
-	// Bootstrapped says that the log has had its first entry, so that an empty one is a lost one.
-	Bootstrapped bool `json:"bootstrapped"`
-}
-
 // dataPath is a replica's folder, locked against a second process.
 type dataPath struct {
 	dir  string
 	lock *os.File
-	identity
+	// ID and Name are the identity's; they never change once the data path is open.
+	ID, Name string
+
+	mu      sync.Mutex // held while the identity is read or changed
+	writing sync.Mutex // held while it is being changed on disk
+	is      identity
 }
 
 func dataError(dir, format string, args ...any) error {
@@ -62,6 +47,19 @@ func dataError(dir, format string, args ...any) error {
 // a random id and the name; one that belongs to another name is refused if nameGiven. Nothing is
 // written to a folder that is not new.
 func openDataPath(dir, name string, nameGiven bool) (*dataPath, error) {
+	d, err := openDataPathAsItIs(dir, name, nameGiven)
+	if err != nil || !d.is.Reset {
+		return d, err
+	}
+	if err := d.reset(); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// openDataPathAsItIs is openDataPath, but does not do what Reset announces.
+func openDataPathAsItIs(dir, name string, nameGiven bool) (*dataPath, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, dataError(dir, "cannot be made: %w: choose another -data-path", err)
 	}
@@ -93,64 +91,6 @@ func lockDataPath(dir string) (*os.File, error) {
 	return nil, dataError(dir, "cannot be locked: %w: choose a -data-path on a local file system", err)
 }
 
-func (d *dataPath) load(name string, nameGiven bool) error {
-	raw, err := os.ReadFile(d.file(identityFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return d.create(name)
-	}
-	if err != nil {
-		return dataError(d.dir, "cannot read %s: %w: %s", identityFile, err, checkDisk)
-	}
-	err = json.Unmarshal(raw, &d.identity)
-	if d.Format > identityFormat { // whatever else has changed in it
-		return dataError(d.dir, "was written by a newer version of raftlookupd: upgrade this one")
-	}
-	if err == nil && (d.Format < 1 || d.ID == "" || d.Name == "") {
-		err = errors.New("a field is missing")
-	}
-	if err != nil {
-		return dataError(d.dir, "%s is corrupt (%w): %s", identityFile, err, moveAway)
-	}
-	if nameGiven && d.Name != name {
-		return dataError(d.dir, "belongs to replica %q, not to %q: start with -name %s, or choose another -data-path",
-			d.Name, name, d.Name)
-	}
-	return nil
-}
-
-// create makes the identity of a new data path. One with a log but no identity is not new.
-func (d *dataPath) create(name string) error {
-	for _, file := range []string{logFile, snapshotDir} {
-		if _, err := os.Stat(d.file(file)); err == nil {
-			return dataError(d.dir, "holds %s but no %s, so that nobody knows whose it is: %s", file, identityFile, moveAway)
-		}
-	}
-	d.identity = identity{Format: identityFormat, ID: randomID(), Name: name}
-	return d.save()
-}
-
-func randomID() string {
-	id := make([]byte, 16)
-	_, _ = rand.Read(id) // never fails
-	return hex.EncodeToString(id)
-}
-
-// save writes the identity durably: a new file, synced, in the place of the old one.
-func (d *dataPath) save() error {
-	raw, err := json.MarshalIndent(d.identity, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", identityFile, err)
-	}
-	path := d.file(identityFile)
-	if err := writeSynced(path+".tmp", append(raw, '\n')); err != nil {
-		return dataError(d.dir, "cannot write %s: %w: %s", identityFile, err, checkDisk)
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
-		return dataError(d.dir, "cannot write %s: %w: %s", identityFile, err, checkDisk)
-	}
-	return d.sync()
-}
-
 func writeSynced(path string, data []byte) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -170,21 +110,6 @@ func (d *dataPath) sync() error {
 		return dataError(d.dir, "cannot be synced: %w: %s", err, checkDisk)
 	}
 	return nil
-}
-
-// next is a greater incarnation, by a random step. When the identity is older than the log, as after
-// a restore of a backup, the log holds lives that the identity has forgotten: with steps of one,
-// this life would have the number of one of them, and changes of theirs would pass for its own.
-func (d *dataPath) next() uint64 {
-	var step [4]byte
-	_, _ = rand.Read(step[:]) // never fails
-	return d.Incarnation + 1 + uint64(binary.BigEndian.Uint32(step[:]))
-}
-
-// begin starts the next incarnation; it is durable before anything is said in its name.
-func (d *dataPath) begin(incarnation uint64) error {
-	d.Incarnation = incarnation
-	return d.save()
 }
 
 // removeLeftovers deletes snapshots that were not finished: the library never does.

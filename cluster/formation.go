@@ -22,6 +22,7 @@ const (
 func (r *Replica) form(ctx context.Context) error {
 	var told string
 	var since time.Time
+	defer r.waitsFor.Store(new(string))
 	for !r.hasState() {
 		why, peers := r.formable()
 		if peers != nil {
@@ -29,6 +30,7 @@ func (r *Replica) form(ctx context.Context) error {
 				return nil
 			}
 		}
+		r.waitsFor.Store(&why)
 		if why != told || time.Since(since) >= formationTell {
 			r.log.Info("waiting to be part of a cluster: " + why)
 			told, since = why, time.Now()
@@ -43,9 +45,11 @@ func (r *Replica) form(ctx context.Context) error {
 // formable returns the replicas that form a cluster together with this one, itself included, when
 // it is this one's turn to do so; else what it waits for.
 func (r *Replica) formable() (why string, peers []member) {
-	expect := r.cfg.BootstrapExpect
+	expect := r.expects()
 	others := slices.ContainsFunc(r.members.all(), func(m member) bool { return m.ID != r.data.ID && m.alive })
-	switch alone := len(r.cfg.Gossip.Join) == 0; {
+	switch alone := len(r.gossip.addresses()) == 0; {
+	case r.apart.Load():
+		return "it has left its cluster, and joins one when told to (lookupctl join ADDRESS) or started again with -join", nil
 	case expect == 1 && alone:
 		return "", []member{{meta: meta{ID: r.data.ID, Name: r.data.Name}}}
 	case expect == 1 && !others: // whom it joins may be of a cluster
@@ -66,7 +70,7 @@ func (r *Replica) formable() (why string, peers []member) {
 	}
 	switch {
 	case expect == 0 || r.cfg.Reader:
-		return "no replica of one is seen yet; this one only joins (-bootstrap-expect 0): give -join", nil
+		return r.unseen(), nil
 	case len(with) < expect:
 		return fmt.Sprintf("%d of %d seen (%s), waiting for %d more", len(with), expect, names(with), expect-len(with)), nil
 	case len(with) > expect:
@@ -77,6 +81,22 @@ func (r *Replica) formable() (why string, peers []member) {
 		return fmt.Sprintf("%s forms the cluster of %s", first.Name, names(with)), nil
 	}
 	return "", with
+}
+
+// expects is how many replicas form a new cluster together with this one, 0 when it only joins.
+func (r *Replica) expects() int {
+	if r.data.known().Joins && r.cfg.BootstrapExpect == 1 {
+		return 0 // it is not to be alone again
+	}
+	return r.cfg.BootstrapExpect
+}
+
+// unseen says what a replica waits for that only joins and sees no cluster.
+func (r *Replica) unseen() string {
+	if addresses := r.gossip.addresses(); len(addresses) > 0 {
+		return "no replica of a cluster is seen yet at " + strings.Join(addresses, ", ")
+	}
+	return "it only joins: tell it whom (lookupctl join ADDRESS, or start it again with -join)"
 }
 
 func names(ms []member) string {
@@ -107,10 +127,10 @@ func (r *Replica) bootstrap(ctx context.Context, peers []member) string {
 		return err.Error()
 	}
 	err := r.raft.BootstrapCluster(raft.Configuration{Servers: servers}).Error()
-	if err != nil && !errors.Is(err, raft.ErrCantBootstrap) {
+	if err != nil && (!errors.Is(err, raft.ErrCantBootstrap) || r.raft.LastIndex() == 0) {
 		return err.Error()
 	}
-	if err := r.join(r.data.Cluster); err != nil {
+	if err := r.join(r.data.known().Cluster); err != nil {
 		return err.Error()
 	}
 	r.log.Info("formed a cluster", "replicas", names(peers))
@@ -119,32 +139,30 @@ func (r *Replica) bootstrap(ctx context.Context, peers []member) string {
 
 // beginForming gives the cluster to be its id, durably. After a crash the same one is used again.
 func (r *Replica) beginForming() error {
-	r.identity.Lock()
-	defer r.identity.Unlock()
-	if r.data.Cluster != "" {
+	if r.data.known().Cluster != "" {
 		return nil
 	}
-	r.data.Cluster, r.data.Forming = randomID(), true
-	return r.data.save()
+	return r.data.update(func(me *identity) { me.Cluster, me.Forming = randomID(), true })
 }
 
 // whoami implements self. A replica that is only about to form a cluster is of none.
 func (r *Replica) whoami() peer {
-	r.identity.Lock()
-	defer r.identity.Unlock()
-	if r.data.Forming {
-		return peer{id: r.data.ID}
+	me := r.data.known()
+	if me.Forming {
+		return peer{id: me.ID}
 	}
-	return peer{id: r.data.ID, cluster: r.data.Cluster}
+	return peer{id: me.ID, cluster: me.Cluster}
 }
 
 // invited implements self.
 func (r *Replica) invited(cluster string) error {
-	if is := r.whoami().cluster; is != "" {
-		if is == cluster {
-			return nil
-		}
+	switch is := r.whoami().cluster; {
+	case is == cluster:
+		return nil
+	case is != "":
 		return fmt.Errorf("this replica is of cluster %.8s…", is)
+	case r.apart.Load():
+		return errors.New("this replica has left its cluster, and was not told to join another")
 	}
 	return r.join(cluster)
 }
@@ -152,12 +170,7 @@ func (r *Replica) invited(cluster string) error {
 // join makes this replica, which is of no cluster, part of one. That is durable before anything of
 // that cluster is heard.
 func (r *Replica) join(cluster string) error {
-	r.identity.Lock()
-	defer r.identity.Unlock()
-	before := r.data.identity
-	r.data.Cluster, r.data.Forming = cluster, false
-	if err := r.data.save(); err != nil {
-		r.data.identity = before
+	if err := r.data.update(func(me *identity) { me.Cluster, me.Forming = cluster, false }); err != nil {
 		return err
 	}
 	r.log.Info("part of a cluster now", "cluster", cluster)
@@ -167,13 +180,10 @@ func (r *Replica) join(cluster string) error {
 
 // begun notes durably that the log has entries.
 func (r *Replica) begun() {
-	r.identity.Lock()
-	defer r.identity.Unlock()
-	if r.data.Bootstrapped {
+	if r.data.known().Bootstrapped {
 		return
 	}
-	r.data.Bootstrapped = true
-	if err := r.data.save(); err != nil {
+	if err := r.data.update(func(me *identity) { me.Bootstrapped = true }); err != nil {
 		r.fail(err)
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -27,11 +29,14 @@ const (
 type gossip struct {
 	members *members
 	log     *slog.Logger
-	seeds   []string
 	list    *memberlist.Memberlist
 	address string // where gossip can be reached
+	port    int    // that it listens on
 
 	meta func() meta
+
+	mu    sync.Mutex
+	seeds []string // where to look for others
 }
 
 // GossipConfig says where gossip listens.
@@ -47,7 +52,7 @@ func startGossip(cfg GossipConfig, describe func() meta, ms *members, log *slog.
 	if _, err := me.encode(); err != nil {
 		return nil, err
 	}
-	g := &gossip{members: ms, log: log, seeds: seeds(cfg.Join), meta: describe}
+	g := &gossip{members: ms, log: log, meta: describe}
 	mc := memberlist.DefaultLANConfig()
 	mc.Name = me.ID + "-" + strconv.FormatUint(me.Incarnation, 10)
 	mc.Delegate, mc.Events = g, g
@@ -61,7 +66,7 @@ func startGossip(cfg GossipConfig, describe func() meta, ms *members, log *slog.
 	if err != nil {
 		return nil, fmt.Errorf("listen for gossip on -gossip-address %s: %w", cfg.Bind, err)
 	}
-	g.list, g.address = list, list.LocalNode().Address()
+	g.list, g.address, g.port = list, list.LocalNode().Address(), mc.BindPort
 	return g, nil
 }
 
@@ -114,25 +119,42 @@ func splitPort(address string) (host string, port int, err error) {
 // ends.
 func (g *gossip) keepJoining(ctx context.Context) error {
 	wait, told := joinRetry, false
-	for len(g.seeds) > 0 {
+	for {
 		n, err := g.joinSeeds(ctx)
 		switch {
-		case n > 0:
+		case n > 0 && g.list.NumMembers() > 1 || err == nil && n == 0: // an address may be its own
 			wait, told = joinAgain, false
 		case !told:
 			told = true
-			g.log.Warn("no replica answers at the addresses of -join: trying on", "addresses", g.seeds, "error", err)
+			g.log.Warn("no replica answers at the addresses of -join: trying on", "addresses", g.addresses(), "error", err)
 		}
 		if !pause(ctx, wait) {
 			return nil
 		}
 	}
-	return nil
+}
+
+// addresses are where this replica looks for others.
+func (g *gossip) addresses() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.seeds)
+}
+
+// look adds addresses to look for others at.
+func (g *gossip) look(addresses ...string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, a := range addresses {
+		if !slices.Contains(g.seeds, a) && a != g.address {
+			g.seeds = append(g.seeds, a)
+		}
+	}
 }
 
 // joinSeeds joins each seed and counts those that answered.
 func (g *gossip) joinSeeds(ctx context.Context) (answered int, err error) {
-	for _, seed := range g.seeds {
+	for _, seed := range g.addresses() {
 		if ctx.Err() != nil {
 			return answered, ctx.Err()
 		}

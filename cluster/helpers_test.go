@@ -25,7 +25,7 @@ func testConfig(dir string) Config {
 	return Config{
 		Name: "r1", DataPath: dir, Version: "0.0.0", RegisterWindow: 256,
 		CommitTimeout: soon, ReplicaGrace: time.Hour, IsolationTimeout: time.Hour,
-		RaftTimeout: 50 * time.Millisecond, InactiveTimeout: time.Hour, TombstoneLifetime: time.Hour,
+		RaftTimeout: 50 * time.Millisecond, InactiveTimeout: time.Hour, TombstoneLifetime: time.Hour, DeadAfter: time.Hour,
 		Network:         Network{Gossip: GossipConfig{Bind: "127.0.0.1:0", Advertise: "127.0.0.1"}, ClusterAdvertise: "127.0.0.1"},
 		BootstrapExpect: 1, Logger: slog.New(slog.DiscardHandler),
 	}

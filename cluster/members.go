@@ -5,10 +5,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // members is who gossip says there is: for each id the newest of its lives. It also remembers the
-// dead, so that they can be named.
+// dead for a while, so that they can be named.
 type members struct {
 	changed chan struct{} // holds a token when something changed
 
@@ -21,7 +22,11 @@ type member struct {
 	node   string // its name in gossip: id and incarnation
 	gossip string // host:port
 	alive  bool
+	gone   time.Time // since when it is not alive
 }
+
+// deadKept is for how long the dead are remembered.
+const deadKept = 24 * time.Hour
 
 func newMembers() *members {
 	return &members{nodes: make(map[string]member), changed: make(chan struct{}, 1)}
@@ -31,7 +36,8 @@ func (ms *members) put(m member) {
 	ms.mu.Lock()
 	ms.nodes[m.node] = m
 	for name, other := range ms.nodes { // of the dead only the newest life is remembered
-		if other.ID == m.ID && other.Incarnation < m.Incarnation && !other.alive {
+		replaced := other.ID == m.ID && other.Incarnation < m.Incarnation
+		if !other.alive && (replaced || time.Since(other.gone) > deadKept) {
 			delete(ms.nodes, name)
 		}
 	}
@@ -41,8 +47,8 @@ func (ms *members) put(m member) {
 
 func (ms *members) gone(node string) {
 	ms.mu.Lock()
-	if m, known := ms.nodes[node]; known {
-		m.alive = false
+	if m, known := ms.nodes[node]; known && m.alive {
+		m.alive, m.gone = false, time.Now()
 		ms.nodes[node] = m
 	}
 	ms.mu.Unlock()

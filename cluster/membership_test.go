@@ -269,6 +269,13 @@ func TestDivergence(t *testing.T) {
 	if ok, reason := r.Ready(); ok || !strings.Contains(reason, "differs") {
 		t.Errorf("ready %v, reason %q", ok, reason)
 	}
+	if n := r.Status().Divergences; n != 1 {
+		t.Errorf("%d divergences counted", n)
+	}
+	r.restored() // as after a snapshot of the leader's
+	if ok, reason := r.Ready(); !ok {
+		t.Errorf("with the leader's registry: %s", reason)
+	}
 }
 
 // A planned stop hands leadership over first: the next leader is there without an election

@@ -19,7 +19,8 @@ type meta struct {
 	Version     string `json:"v"`
 	Expect      int    `json:"e,omitempty"` // -bootstrap-expect
 	Reader      bool   `json:"r,omitempty"`
-	Host        string `json:"h"` // of the client ports
+	Apart       bool   `json:"a,omitempty"` // it is not to be taken in
+	Host        string `json:"h"`           // of the client ports
 	TCP         int    `json:"t"`
 	HTTP        int    `json:"p"`
 	ClusterHost string `json:"k"`

@@ -2,7 +2,7 @@ package cluster
 
 import (
 	"context"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -22,7 +22,7 @@ const (
 )
 
 // pilot is autopilot's view of this replica: it makes voters of the non-voters that have caught up
-// and are stable, unless they are readers. It removes nobody.
+// and are stable, unless they are readers. It removes nobody: see replace.go.
 type pilot struct {
 	r *Replica
 	*autopilot.StablePromoter
@@ -30,7 +30,7 @@ type pilot struct {
 
 func (r *Replica) newPilot(logger hclog.Logger) *autopilot.Autopilot {
 	p := pilot{r: r}
-	return autopilot.New(r.raft, p, autopilot.WithLogger(logger), autopilot.WithPromoter(p),
+	return autopilot.New(pilotRaft{r.raft, r}, p, autopilot.WithLogger(logger), autopilot.WithPromoter(p),
 		autopilot.WithUpdateInterval(pilotInterval), autopilot.WithReconcileInterval(pilotReconcile))
 }
 
@@ -79,7 +79,7 @@ func (p pilot) KnownServers() map[raft.ServerID]*autopilot.Server {
 			RaftVersion: 3, NodeStatus: autopilot.NodeFailed, NodeType: autopilot.NodeVoter,
 			IsLeader: id == p.r.data.ID && p.r.leads(),
 		}
-		if m.alive || id == p.r.data.ID {
+		if p.r.lives(m) || id == p.r.data.ID {
 			s.NodeStatus = autopilot.NodeAlive
 		}
 		if m.Reader {
@@ -92,30 +92,16 @@ func (p pilot) KnownServers() map[raft.ServerID]*autopilot.Server {
 
 // FetchServerStats implements autopilot.ApplicationIntegration.
 func (p pilot) FetchServerStats(ctx context.Context, servers map[raft.ServerID]*autopilot.Server) map[raft.ServerID]*autopilot.ServerStats {
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	stats := make(map[raft.ServerID]*autopilot.ServerStats)
+	var ids []string
 	for id := range servers {
-		wg.Go(func() {
-			s, err := p.standing(ctx, string(id))
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			stats[id] = &autopilot.ServerStats{LastContact: time.Duration(s.LastContactMS) * time.Millisecond,
-				LastTerm: s.LastTerm, LastIndex: s.LastIndex}
-		})
+		ids = append(ids, string(id))
 	}
-	wg.Wait()
+	stats := make(map[raft.ServerID]*autopilot.ServerStats)
+	for id, s := range p.r.standings(ctx, ids) {
+		stats[raft.ServerID(id)] = &autopilot.ServerStats{LastContact: time.Duration(s.LastContactMS) * time.Millisecond,
+			LastTerm: s.LastTerm, LastIndex: s.LastIndex}
+	}
 	return stats
-}
-
-func (p pilot) standing(ctx context.Context, id string) (standing, error) {
-	if id == p.r.data.ID {
-		return p.r.standing(), nil
-	}
-	return p.r.caller.standing(ctx, id)
 }
 
 // GetNodeTypes implements autopilot.Promoter: readers stay readers.
@@ -127,15 +113,25 @@ func (p pilot) GetNodeTypes(_ *autopilot.Config, s *autopilot.State) map[raft.Se
 	return types
 }
 
-// CalculatePromotionsAndDemotions implements autopilot.Promoter.
+// CalculatePromotionsAndDemotions implements autopilot.Promoter: readers are not promoted, and a
+// voter that was started again as a reader votes no longer, as long as somebody else does.
 func (p pilot) CalculatePromotionsAndDemotions(c *autopilot.Config, s *autopilot.State) autopilot.RaftChanges {
 	changes := p.StablePromoter.CalculatePromotionsAndDemotions(c, s)
-	var promotions []raft.ServerID
-	for _, id := range changes.Promotions {
-		if s.Servers[id].Server.NodeType == autopilot.NodeVoter {
-			promotions = append(promotions, id)
+	changes.Promotions = slices.DeleteFunc(changes.Promotions, func(id raft.ServerID) bool {
+		return s.Servers[id].Server.NodeType == nodeReader
+	})
+	for _, id := range s.Voters {
+		switch server := s.Servers[id]; {
+		case server.Server.NodeType != nodeReader:
+			if id != s.Leader && server.Health.Healthy {
+				changes.Leader = id
+			}
+		case id != s.Leader:
+			changes.Demotions = append(changes.Demotions, id)
 		}
 	}
-	changes.Promotions = promotions
+	if leader, known := s.Servers[s.Leader]; !known || leader.Server.NodeType != nodeReader {
+		changes.Leader = "" // it stays
+	}
 	return changes
 }

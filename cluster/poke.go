@@ -17,11 +17,17 @@ type poker struct {
 	r       *Replica
 	applied chan struct{} // holds a token when the leader has applied something
 
-	targets map[raft.ServerID]chan struct{}
+	targets map[raft.ServerID]target
+}
+
+// target is a follower that is being poked.
+type target struct {
+	wake chan struct{} // holds a token when there is something to tell
+	stop context.CancelFunc
 }
 
 func newPoker(r *Replica) *poker {
-	return &poker{r: r, applied: make(chan struct{}, 1), targets: make(map[raft.ServerID]chan struct{})}
+	return &poker{r: r, applied: make(chan struct{}, 1), targets: make(map[raft.ServerID]target)}
 }
 
 // poke is told of each entry applied. It does not block.
@@ -45,9 +51,16 @@ func (p *poker) run(ctx context.Context) error {
 		if !p.r.leads() {
 			continue
 		}
-		for id := range p.r.servers() {
+		servers := p.r.servers()
+		for id := range servers {
 			if id != p.r.data.ID {
 				p.target(ctx, &wg, raft.ServerID(id))
+			}
+		}
+		for id, gone := range p.targets {
+			if _, in := servers[string(id)]; !in {
+				gone.stop()
+				delete(p.targets, id)
 			}
 		}
 	}
@@ -55,14 +68,15 @@ func (p *poker) run(ctx context.Context) error {
 
 // target wakes the follower's goroutine, and starts it when there is none.
 func (p *poker) target(ctx context.Context, wg *sync.WaitGroup, id raft.ServerID) {
-	wake, ok := p.targets[id]
+	to, ok := p.targets[id]
 	if !ok {
-		wake = make(chan struct{}, 1)
-		p.targets[id] = wake
-		wg.Go(func() { p.serve(ctx, id, wake) })
+		ctx, stop := context.WithCancel(ctx)
+		to = target{wake: make(chan struct{}, 1), stop: stop}
+		p.targets[id] = to
+		wg.Go(func() { p.serve(ctx, id, to.wake) })
 	}
 	select {
-	case wake <- struct{}{}:
+	case to.wake <- struct{}{}:
 	default:
 	}
 }

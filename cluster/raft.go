@@ -48,13 +48,17 @@ func (r *Replica) startRaft(logger hclog.Logger) (err error) {
 	if r.cfg.wrapLog != nil {
 		below = r.cfg.wrapLog(below)
 	}
-	log := &watchedLog{LogStore: below, failed: r.fail, limit: writeLimit}
+	disk := &diskWatch{dir: r.data.dir, failed: r.fail, limit: writeLimit}
+	log, stable := r.cfg.watched(&watchedLog{LogStore: below, diskWatch: disk}), &watchedStable{r.stores.stable, disk}
 	defer func() {
 		if p := recover(); p != nil { // the library's way to say that the log does not fit the snapshot
 			err = dataError(r.data.dir, "cannot be read (%v): %s", p, moveAway)
 		}
 	}()
-	r.raft, err = raft.NewRaft(cfg, r.machine, log, r.stores.stable, r.stores.snapshots, r.transport)
+	r.raft, err = raft.NewRaft(cfg, r.machine, log, stable, r.stores.snapshots, r.transport)
+	if err != nil {
+		_ = r.transport.Close() // the library leaves it open
+	}
 	switch {
 	case errors.Is(r.machine.err, fsm.ErrTooNew):
 		return dataError(r.data.dir, "%w", r.machine.err)
@@ -72,10 +76,15 @@ func (r *Replica) leads() bool { return r.raft.State() == raft.Leader }
 // propose implements proposer.
 func (r *Replica) propose(entry []byte) func(context.Context) error {
 	if !r.leads() { // do not wait for a main loop that would refuse it
+		r.transfers.observe(raft.ErrNotLeader)
 		return func(context.Context) error { return raft.ErrNotLeader }
 	}
 	future := r.raft.Apply(entry, enqueueWait)
-	return func(ctx context.Context) error { return await(ctx, future) }
+	return func(ctx context.Context) error {
+		err := await(ctx, future)
+		r.transfers.observe(err)
+		return err
+	}
 }
 
 // await waits for what became of an entry.

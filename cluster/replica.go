@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/raftlookupd/raftlookupd/fsm"
+	"github.com/raftlookupd/raftlookupd/internal/consistency"
 	"github.com/raftlookupd/raftlookupd/internal/logging"
 )
 
@@ -26,20 +27,38 @@ type Replica struct {
 	network
 	state
 
-	identity    sync.Mutex // held while data's identity is read or changed
 	data        *dataPath
 	stores      *stores
 	raft        *raft.Raft
 	journal     *journal
 	sessions    *sessions
 	leadership  leadership
+	transfers   *transferWatch
+	fresh       freshness
 	isolated    atomic.Bool
-	divergences atomic.Int64
+	divergences atomic.Int64 // how often, since the start
+	diverges    atomic.Bool  // the registry is not the leader's
+	belonging
+	lifecycle
+}
 
+// belonging is this replica's part in being or not being of a cluster.
+type belonging struct {
+	apart         atomic.Bool            // it leaves or has left the cluster: nobody is to take it in
+	waitsFor      atomic.Pointer[string] // why it is not part of a cluster
+	reconfiguring sync.Mutex             // held while the configuration is changed from here
+	leaving       sync.Map               // ids that this replica, as leader, took out because they leave
+}
+
+// lifecycle is what closing a replica needs.
+type lifecycle struct {
 	stop     context.CancelFunc
 	tasks    *errgroup.Group
 	failure  chan error // has the first error that this replica cannot live with
 	failOnce sync.Once
+	failing  atomic.Bool
+	again    chan struct{} // closed when it is to be opened again
+	anew     sync.Once
 	close    sync.Once
 	closeErr error
 }
@@ -62,6 +81,7 @@ type state struct {
 	machine    *machine
 	tombstones *tombstones
 	found      found
+	restoring  atomic.Bool // while a RestoreBackup runs
 }
 
 // Open starts the replica of cfg.DataPath. It may take seconds: the log and the newest snapshot
@@ -75,7 +95,10 @@ func Open(cfg Config) (*Replica, error) {
 	if err != nil {
 		return nil, errors.Join(err, cfg.Listener.Close())
 	}
-	r := &Replica{cfg: cfg, log: cfg.Logger, data: data, failure: make(chan error, 1)}
+	r := &Replica{cfg: cfg, log: cfg.Logger, data: data}
+	r.failure, r.again = make(chan error, 1), make(chan struct{})
+	r.apart.Store(cfg.Apart)
+	r.waitsFor.Store(new(string))
 	r.registry = fsm.New()
 	r.port = newPort(cfg.Listener, r, r.log)
 	r.port.cut = cfg.cut
@@ -93,14 +116,18 @@ func (r *Replica) start() error {
 	}
 	r.stores = stores
 	if last, err := stores.log.LastIndex(); err == nil && last > 0 {
-		r.data.Forming = false // the crash came after the first entry
+		r.data.is.Forming = false // the crash came after the first entry; nobody else is there yet
 	}
-	if err := errors.Join(r.data.removeLeftovers(), r.data.begin(r.data.next())); err != nil {
+	incarnation := r.data.next()
+	begin := r.data.update(func(me *identity) { me.Incarnation = incarnation })
+	if err := errors.Join(r.data.removeLeftovers(), begin); err != nil {
 		return err
 	}
-	r.journal = newJournal(r.data.ID, r.data.Incarnation)
+	r.journal = newJournal(r.data.ID, incarnation)
 	r.sessions = newSessions(r.cfg, r.journal)
 	r.tombstones = newTombstones()
+	r.transfers = newTransferWatch(r.cfg.RaftTimeout, r.fail)
+	r.fresh.leader, r.fresh.linearizable = newRounds(r.askIndex(consistency.Leader)), newRounds(r.askIndex(consistency.Linearizable))
 	r.machine = &machine{registry: r.registry, applied: r.applied, restored: r.restored, failed: r.fail, begun: r.begun}
 	// The journal's first change: everything committed before it is applied here when it is.
 	if _, err := r.journal.append(fsm.OpenReplica(r.data.Name), nil); err != nil {
@@ -113,8 +140,13 @@ func (r *Replica) start() error {
 	if r.gossip, err = startGossip(r.cfg.Gossip, r.meta, r.members, r.log); err != nil {
 		return err
 	}
+	if !r.cfg.Apart {
+		r.gossip.look(seeds(r.cfg.Gossip.Join)...)
+		r.gossip.look(r.data.known().Given...)
+		r.gossip.look(r.data.known().Peers...)
+	}
 	r.port.serve()
-	r.log.Info("replica started", "name", r.data.Name, "id", r.data.ID, "incarnation", r.data.Incarnation,
+	r.log.Info("replica started", "name", r.data.Name, "id", r.data.ID, "incarnation", incarnation,
 		"data_path", r.data.dir, "cluster_address", r.cfg.Listener.Addr(), "gossip_address", r.gossip.address)
 	r.startTasks(logger)
 	return nil
@@ -124,7 +156,7 @@ func (r *Replica) start() error {
 func (r *Replica) connect(logger hclog.Logger) {
 	r.members = newMembers()
 	r.caller = newCaller(r.port, r.members.address)
-	r.answers = newCallServer(r.port, r.calls())
+	r.answers = newCallServer(r.port, r.calls(), r.log)
 	r.transport = newTransport(newStream(r.port, r.data.ID, r.members.address), logger)
 	r.router = &router{r: r}
 	r.poker = newPoker(r)
@@ -138,7 +170,7 @@ func (r *Replica) meta() meta {
 	}
 	return meta{
 		ID: r.data.ID, Incarnation: r.journal.begun(), Name: r.data.Name, Cluster: r.whoami().cluster,
-		Version: r.cfg.Version, Expect: r.cfg.BootstrapExpect, Reader: r.cfg.Reader,
+		Version: r.cfg.Version, Expect: r.expects(), Reader: r.cfg.Reader, Apart: r.apart.Load(),
 		Host: r.cfg.ClientHost, TCP: r.cfg.TCPPort, HTTP: r.cfg.HTTPPort,
 		ClusterHost: host, ClusterPort: port,
 	}
@@ -151,7 +183,8 @@ func (r *Replica) startTasks(logger hclog.Logger) {
 	s := newSender(r.journal, r.router, r.fenced)
 	pilot := r.newPilot(logger.Named("autopilot"))
 	for _, task := range []func(context.Context) error{
-		s.send, s.collect, r.form, r.gossip.keepJoining, r.admit, r.poker.run,
+		s.send, s.collect, r.form, r.gossip.keepJoining, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,
+		r.fresh.leader.run, r.fresh.linearizable.run,
 		r.sessions.watchSilence, r.watchOrphans, r.watchLeader, r.watchReplicas, r.checkpoints,
 		func(ctx context.Context) error { return r.pilotWhileLeading(ctx, pilot) },
 		func(ctx context.Context) error {
@@ -176,7 +209,10 @@ func (r *Replica) startTasks(logger hclog.Logger) {
 func (r *Replica) Failed() <-chan error { return r.failure }
 
 func (r *Replica) fail(err error) {
-	r.failOnce.Do(func() { r.failure <- err })
+	r.failOnce.Do(func() {
+		r.failing.Store(true)
+		r.failure <- err
+	})
 }
 
 // applied is told of each entry that the registry has applied.
@@ -216,6 +252,7 @@ func (r *Replica) happened(e fsm.Event) {
 
 // restored is told that a snapshot has replaced the registry.
 func (r *Replica) restored() {
+	r.diverges.Store(false) // it is the leader's now
 	s := r.registry.State()
 	r.tombstones.restore(s)
 	if me, ok := s.Replica(r.data.ID); ok && r.journal.is(me.ID, me.Incarnation) {
@@ -242,20 +279,20 @@ func (r *Replica) resume(s *fsm.State) {
 // fenced begins a new incarnation when the registry knows a greater one than this: the identity in
 // the data path is older than the log, as after a restore from a backup.
 func (r *Replica) fenced(known *fsm.IncarnationError) error {
-	r.identity.Lock()
-	defer r.identity.Unlock()
-	if known.Known <= r.data.Incarnation {
+	if known.Known <= r.data.known().Incarnation {
 		return nil // of a batch that was on its way when this incarnation began
 	}
-	if err := r.data.begin(known.Known + 1); err != nil {
+	// It is durable before anything is said in its name.
+	next := known.Known + 1
+	if err := r.data.update(func(me *identity) { me.Incarnation = next }); err != nil {
 		return err
 	}
-	if !r.journal.reopen(r.data.Incarnation) {
+	if !r.journal.reopen(next) {
 		return fmt.Errorf("another process runs under this replica's id %s (%w): stop one of the two, "+
 			"and never copy a data path to a second replica", r.data.ID, known)
 	}
 	r.log.Warn("the registry knows a greater incarnation of this replica: taking the next",
-		"incarnation", r.data.Incarnation)
+		"incarnation", next)
 	r.port.wg.Go(r.gossip.tell)
 	return nil
 }
@@ -263,14 +300,14 @@ func (r *Replica) fenced(known *fsm.IncarnationError) error {
 // OpenSession begins the session of an nsqd. It does not wait for a commit. evict closes the
 // connection; it may be called from any goroutine, more than once, and must not block.
 func (r *Replica) OpenSession(info fsm.ProducerInfo, evict func()) (*Session, error) {
-	if r.isolated.Load() {
+	if !r.Admits() {
 		return nil, ErrIsolated
 	}
 	return r.sessions.open(info, evict)
 }
 
 // Admits reports whether this replica takes nsqds.
-func (r *Replica) Admits() bool { return !r.isolated.Load() }
+func (r *Replica) Admits() bool { return !r.isolated.Load() && !r.apart.Load() }
 
 // Read waits, 250 ms at most, for what this replica's clients have been told OK for, and returns
 // the newest state. ErrNotReady until the replica has caught up.
@@ -294,6 +331,9 @@ func (c result) complete(_ uint64, err error) { c <- err }
 // Change proposes a change and waits until it is committed and applied here. The error is the
 // change's own (of package fsm), or an Error, after which the change may still be committed.
 func (r *Replica) Change(ctx context.Context, c fsm.Change) error {
+	if r.apart.Load() { // it may start anew before that is applied
+		return ErrNoLeader
+	}
 	ctx, cancel := context.WithTimeout(ctx, changeWait)
 	defer cancel()
 	done := make(result, 1)

@@ -28,15 +28,18 @@ type Status struct {
 	ID            string         `json:"id"`
 	Version       string         `json:"version"`
 	ClusterID     string         `json:"cluster_id"`
-	Role          string         `json:"role"` // leader, voter, reader or none
+	Role          string         `json:"role"`   // leader, voter, reader or none
+	Reader        bool           `json:"reader"` // it was started not to vote
 	Leader        string         `json:"leader"`
 	Term          uint64         `json:"term"`
 	Ready         bool           `json:"ready"`
-	Reason        string         `json:"reason"` // why it is not ready
+	Reason        string         `json:"reason"`      // why it is not ready
+	WaitingFor    string         `json:"waiting_for"` // why it is not part of a cluster
 	CommitIndex   uint64         `json:"commit_index"`
 	AppliedIndex  uint64         `json:"applied_index"`
 	LastContactMS int64          `json:"last_contact_ms"` // 0 on the leader, -1 when never
 	Incarnation   uint64         `json:"incarnation"`
+	Divergences   int64          `json:"divergences"` // checkpoints that the registry did not match, since the start
 	Addresses     Addresses      `json:"addresses"`
 	Registry      RegistryStatus `json:"registry"`
 	Members       []Member       `json:"members"`
@@ -63,7 +66,10 @@ type Member struct {
 	Alive        bool      `json:"alive"`
 	Health       string    `json:"health"`
 	AppliedIndex uint64    `json:"applied_index"`
+	Lag          uint64    `json:"lag"` // entries behind the newest that is known; 0 also when it does not answer
 	Version      string    `json:"version"`
+	GoneMS       int64     `json:"gone_ms"` // since when gossip calls it dead, 0 when it lives
+	Leaving      bool      `json:"leaving"` // or it has left, and waits to be told to join
 	Addresses    Addresses `json:"addresses"`
 }
 
@@ -73,14 +79,23 @@ func (r *Replica) Status() Status {
 	state := r.registry.State()
 	s := Status{
 		Name: r.data.Name, ID: r.data.ID, Version: r.cfg.Version,
-		ClusterID: r.whoami().cluster, Role: r.role(r.data.ID), Term: r.raft.CurrentTerm(),
+		ClusterID: r.whoami().cluster, Role: r.role(r.data.ID), Reader: r.cfg.Reader, Term: r.raft.CurrentTerm(),
 		Ready: ready, Reason: reason,
 		CommitIndex: r.raft.CommitIndex(), AppliedIndex: r.appliedIndex(),
-		LastContactMS: r.lastContact(), Incarnation: r.journal.begun(),
+		LastContactMS: r.lastContact(), Incarnation: r.journal.begun(), Divergences: r.divergences.Load(),
 		Addresses: r.Addresses(), Registry: registryStatus(state),
 		Members: r.memberStatus(),
 	}
 	s.Registry.Pending = r.journal.length()
+	switch {
+	case !r.hasState():
+		s.WaitingFor = *r.waitsFor.Load()
+	case r.outside():
+		s.WaitingFor = "it is not part of its cluster any more: let it leave (lookupctl leave), then join"
+	case r.leader() == "" && r.seesForeign():
+		s.WaitingFor = fmt.Sprintf("a leader of its cluster, %.8s…; the replicas that it sees are of another: if its own is gone, "+
+			"move its data path away and start it again", s.ClusterID)
+	}
 	if leader := r.leader(); leader != "" {
 		s.Leader = r.nameOf(leader)
 	}
@@ -89,6 +104,30 @@ func (r *Replica) Status() Status {
 
 // Addresses are where this replica can be reached.
 func (r *Replica) Addresses() Addresses { return r.meta().addresses(r.gossip.address) }
+
+// Position says how far this replica is: up to where it has applied the log, of which cluster, who
+// leads ("" when nobody is known to), and how long ago it heard of that one, below 0 when never. It
+// does not block.
+func (r *Replica) Position() (applied uint64, cluster, leader string, lastContact time.Duration) {
+	if id := r.leader(); id != "" {
+		leader = r.nameOf(id)
+	}
+	contact := r.raft.LastContact()
+	switch {
+	case r.leads():
+	case contact.IsZero():
+		lastContact = -1
+	default:
+		lastContact = time.Since(contact)
+	}
+	return r.machine.index.Load(), r.whoami().cluster, leader, lastContact
+}
+
+// Watch begins to wait for the next change of a thing of the registry; see fsm.Registry.
+func (r *Replica) Watch(thing fsm.Thing) *fsm.Waiter { return r.registry.Watch(thing) }
+
+// GossipPort is the port that gossip listens on.
+func (r *Replica) GossipPort() int { return r.gossip.port }
 
 // memberStatus lists those that gossip tells of and Raft's servers, by name.
 func (r *Replica) memberStatus() []Member {
@@ -101,9 +140,12 @@ func (r *Replica) memberStatus() []Member {
 		}
 		listed[m.ID] = true
 		s := Member{Name: m.Name, ID: m.ID, Role: r.role(m.ID), Alive: m.alive, Version: m.Version,
-			Addresses: m.addresses(m.gossip), Health: "healthy"}
-		if !m.alive {
-			s.Health = "gone"
+			Addresses: m.addresses(m.gossip), Health: "healthy", Leaving: m.Apart}
+		switch {
+		case !m.alive:
+			s.Health, s.GoneMS = "gone", max(1, time.Since(m.gone).Milliseconds())
+		case !r.lives(m):
+			s.Alive, s.Health = false, "of another cluster"
 		}
 		all = append(all, s)
 	}
@@ -142,6 +184,15 @@ func (r *Replica) askMembers(all []Member) {
 		}
 	}
 	wg.Wait()
+	newest := r.raft.CommitIndex()
+	for _, m := range all {
+		newest = max(newest, m.AppliedIndex)
+	}
+	for i := range all {
+		if m := &all[i]; m.AppliedIndex > 0 {
+			m.Lag = newest - m.AppliedIndex
+		}
+	}
 }
 
 func registryStatus(s *fsm.State) RegistryStatus {
@@ -168,14 +219,11 @@ func (r *Replica) role(id string) string {
 }
 
 func (r *Replica) lastContact() int64 {
-	if r.leads() {
-		return 0
-	}
-	last := r.raft.LastContact()
-	if last.IsZero() {
+	_, _, _, contact := r.Position()
+	if contact < 0 {
 		return -1
 	}
-	return time.Since(last).Milliseconds()
+	return contact.Milliseconds()
 }
 
 // Ready reports whether this replica should get traffic, or why not.
@@ -183,14 +231,23 @@ func (r *Replica) Ready() (ok bool, reason string) {
 	switch {
 	case r.journal.applied.Load() == 0:
 		return false, "has not caught up since its start"
+	case r.outside():
+		return false, "is not part of its cluster any more"
 	case r.isolated.Load():
 		return false, fmt.Sprintf("has heard no leader for %s", r.cfg.IsolationTimeout)
-	case r.divergences.Load() > 0:
+	case r.diverges.Load():
 		return false, "its registry differs from the leader's"
 	case r.raft.State() == raft.Shutdown:
 		return false, "is stopping"
 	}
 	return true, ""
+}
+
+// outside reports whether this replica, as far as it knows, has been taken out of its cluster.
+func (r *Replica) outside() bool {
+	servers := r.servers()
+	_, in := servers[r.data.ID]
+	return !in && len(servers) > 0
 }
 
 // Fingerprint is the registry's when all entries up to index were applied, at the newest one for

@@ -76,10 +76,10 @@ func TestStatusFields(t *testing.T) {
 		t.Fatal(err)
 	}
 	const addresses = `{"tcp":"","http":"","cluster":"","gossip":""}`
-	want := `{"name":"","id":"","version":"","cluster_id":"","role":"","leader":"","term":0,"ready":false,"reason":"",` +
-		`"commit_index":0,"applied_index":0,"last_contact_ms":0,"incarnation":0,"addresses":` + addresses + `,` +
+	want := `{"name":"","id":"","version":"","cluster_id":"","role":"","reader":false,"leader":"","term":0,"ready":false,"reason":"","waiting_for":"",` +
+		`"commit_index":0,"applied_index":0,"last_contact_ms":0,"incarnation":0,"divergences":0,"addresses":` + addresses + `,` +
 		`"registry":{"index":0,"fingerprint":"","topics":0,"channels":0,"producers":0,"sessions":0,"orphans":0,"tombstones":0,"pending":0},` +
-		`"members":[{"name":"","id":"","role":"","alive":false,"health":"","applied_index":0,"version":"","addresses":` + addresses + `}]}`
+		`"members":[{"name":"","id":"","role":"","alive":false,"health":"","applied_index":0,"lag":0,"version":"","gone_ms":0,"leaving":false,"addresses":` + addresses + `}]}`
 	if string(raw) != want {
 		t.Errorf("status is\n%s, want\n%s", raw, want)
 	}

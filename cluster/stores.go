@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
@@ -66,7 +67,11 @@ func (s *stores) openLog(d *dataPath) (err error) {
 		},
 	})
 	if err != nil {
-		return dataError(d.dir, "cannot open %s: %w: %s", logFile, err, moveAway)
+		advice := moveAway
+		if errno := syscall.Errno(0); errors.As(err, &errno) {
+			advice = checkDisk // what is there may be sound
+		}
+		return dataError(d.dir, "cannot open %s: %w: %s", logFile, err, advice)
 	}
 	cache, err := raft.NewLogCache(logCacheSize, bolt)
 	if err != nil {
@@ -79,7 +84,7 @@ func (s *stores) openLog(d *dataPath) (err error) {
 // discardHalfBootstrap starts the log anew when a bootstrap was cut short between writing the term
 // and the first entry: with a term but no entry a replica can neither bootstrap nor be elected.
 func (s *stores) discardHalfBootstrap(d *dataPath) error {
-	if d.Bootstrapped {
+	if d.is.Bootstrapped {
 		return nil
 	}
 	last, err := s.log.LastIndex()

@@ -32,7 +32,7 @@ func (d *dataPath) verify(snapshots raft.SnapshotStore) error {
 		return dataError(d.dir, "%s is truncated or corrupt (%w): %s", logFile, err, moveAway)
 	}
 	switch {
-	case !d.Bootstrapped:
+	case !d.is.Bootstrapped:
 	case last == 0 && snapshot == 0:
 		return dataError(d.dir, "%s has lost all entries: %s", logFile, moveAway)
 	case first > snapshot+1:
@@ -86,13 +86,13 @@ func (d *dataPath) verifySnapshots(store raft.SnapshotStore) (uint64, error) {
 func (d *dataPath) verifyLog() (first, last uint64, err error) {
 	path := d.file(logFile)
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) && !d.Bootstrapped {
+	if errors.Is(err, fs.ErrNotExist) && !d.is.Bootstrapped {
 		return 0, 0, nil
 	}
 	if err != nil {
 		return 0, 0, err
 	}
-	if info.Size() == 0 && !d.Bootstrapped {
+	if info.Size() == 0 && !d.is.Bootstrapped {
 		return 0, 0, nil // the first start was cut short
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -102,7 +102,7 @@ func (d *dataPath) verifyLog() (first, last uint64, err error) {
 		}
 	}()
 	buckets, err := verifyPages(path, info.Size())
-	if err != nil || buckets == 0 && !d.Bootstrapped { // likewise
+	if err != nil || buckets == 0 && !d.is.Bootstrapped { // likewise
 		return 0, 0, err
 	}
 	store, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: readOnly()})

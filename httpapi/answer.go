@@ -19,13 +19,15 @@ const (
 	formPlain form = iota // none; net/http finds the content type
 	formEmpty             // X-NSQ-Content-Type: a change that was made
 	formJSON              // X-NSQ-Content-Type and Content-Type
+	formSent              // the handler has written the answer itself
 )
 
 // answer is what a handler returns. The body is not modified and may be shared.
 type answer struct {
-	code int
-	form form
-	body []byte
+	code  int
+	form  form
+	body  []byte
+	fresh freshHeader // for reads
 }
 
 // Header values, shared by all answers so that none allocates its own.
@@ -36,8 +38,8 @@ var (
 
 // The answers that are always the same; codes and messages are nsqlookupd's, but for the last two.
 var (
-	answerOK   = answer{http.StatusOK, formPlain, []byte("OK")}
-	answerDone = answer{http.StatusOK, formEmpty, nil}
+	answerOK   = answer{code: http.StatusOK, form: formPlain, body: []byte("OK")}
+	answerDone = answer{code: http.StatusOK, form: formEmpty}
 
 	answerInvalidRequest   = message(http.StatusBadRequest, "INVALID_REQUEST")
 	answerMissingTopic     = message(http.StatusBadRequest, "MISSING_ARG_TOPIC")
@@ -59,7 +61,7 @@ func message(code int, text string) answer {
 	body := encodeKnown(struct {
 		Message string `json:"message"`
 	}{text})
-	return answer{code, formJSON, body}
+	return answer{code: code, form: formJSON, body: body}
 }
 
 // encodeKnown encodes values of texts and numbers, which always encode.
@@ -76,7 +78,7 @@ func (s *Server) encode(w http.ResponseWriter, v any) answer {
 		s.log.Error("HTTP: cannot encode an answer", "error", err)
 		return answerInternalError
 	}
-	return answer{http.StatusOK, formJSON, b}
+	return answer{code: http.StatusOK, form: formJSON, body: b}
 }
 
 // messenger is an error that the client may read: it is answered 503.
@@ -85,6 +87,16 @@ type messenger interface{ Message() string }
 // failure is the answer to a request that the replica refused.
 func (s *Server) failure(r *http.Request, err error) answer {
 	var m messenger
+	if r.Context().Err() != nil && !errors.As(err, &m) {
+		// The client left or Close cut it off: nobody reads this, and it is no fault of ours.
+		return message(http.StatusServiceUnavailable, "REQUEST_CANCELED")
+	}
+	return s.failed(err, "method", r.Method, "path", r.URL.Path)
+}
+
+// failed is the answer to an error; it is logged with these attributes if nobody expects it.
+func (s *Server) failed(err error, attributes ...any) answer {
+	var m messenger
 	switch {
 	case errors.Is(err, fsm.ErrChannelNotFound):
 		return answerChannelNotFound
@@ -92,16 +104,17 @@ func (s *Server) failure(r *http.Request, err error) answer {
 		return answerIndexTooOld
 	case errors.As(err, &m):
 		return message(http.StatusServiceUnavailable, m.Message())
-	case r.Context().Err() != nil:
-		// The client left or Close cut it off: nobody reads this, and it is no fault of ours.
-		return message(http.StatusServiceUnavailable, "REQUEST_CANCELED")
 	}
-	s.log.Error("HTTP: request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	s.log.Error("HTTP: request failed", append(attributes, "error", err)...)
 	return answerInternalError
 }
 
 func (a answer) write(w http.ResponseWriter) {
+	if a.form == formSent {
+		return
+	}
 	h := w.Header()
+	a.fresh.write(h)
 	switch a.form {
 	case formJSON:
 		h["Content-Type"] = jsonContentType

@@ -115,7 +115,7 @@ func TestCloseLetsRequestsFinish(t *testing.T) {
 	default:
 	}
 	close(release)
-	if got := dateLine.ReplaceAllString(c.receive(), ""); got != done {
+	if got := ownLines.ReplaceAllString(c.receive(), ""); got != done {
 		t.Errorf("got %q", got)
 	}
 	if err := await(t, closed, "Close"); err != nil {

@@ -1,17 +1,42 @@
 package httpapi
 
 import (
+	"cmp"
+	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 func (s *Server) live(http.ResponseWriter, *http.Request) answer { return answerOK }
 
-func (s *Server) ready(http.ResponseWriter, *http.Request) answer {
-	if ok, reason := s.cfg.Replica.Ready(); !ok {
+func (s *Server) ready(_ http.ResponseWriter, r *http.Request) answer {
+	ok, reason := s.cfg.Replica.Ready()
+	if _, verbose := optional(r).get("verbose"); verbose {
+		return s.readyInWords(ok, reason)
+	}
+	if !ok {
 		return message(http.StatusServiceUnavailable, reason)
 	}
 	return answerOK
+}
+
+// readyInWords says what makes a replica ready, a line each, for people.
+func (s *Server) readyInWords(ok bool, reason string) answer {
+	applied, cluster, leader, contact := s.cfg.Fresh.Position()
+	code := http.StatusOK
+	if ok {
+		reason = "yes"
+	} else {
+		code, reason = http.StatusServiceUnavailable, "no: "+reason
+	}
+	heard := "never"
+	if contact >= 0 {
+		heard = contact.Round(time.Millisecond).String() + " ago"
+	}
+	return answer{code: code, form: formPlain, body: fmt.Appendf(nil,
+		"ready: %s\ncluster: %s\nleader: %s\nheard of it: %s\napplied index: %d\n",
+		reason, cmp.Or(cluster, "none"), cmp.Or(leader, "none is known"), heard, applied)}
 }
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) answer {

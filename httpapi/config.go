@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/raftlookupd/raftlookupd/fsm"
+	"github.com/raftlookupd/raftlookupd/internal/consistency"
 )
 
 // Replica is what the HTTP API needs from the replica that it belongs to. The methods may be
@@ -28,6 +29,19 @@ type Replica interface {
 	// Fingerprint returns the registry's fingerprint at a recent applied index, or at the newest
 	// one for 0. It waits briefly for an index that is not applied yet.
 	Fingerprint(ctx context.Context, index uint64) (at uint64, fp fsm.Fingerprint, err error)
+}
+
+// Freshness is what reads need that say how fresh they are, or wait for a change. The methods may be
+// called from many goroutines at once; errors are as Replica's.
+type Freshness interface {
+	// ReadFresh returns a state that misses nothing that the level does not let it miss; it may
+	// wait, for seconds at most.
+	ReadFresh(ctx context.Context, level consistency.Level) (*fsm.State, error)
+	// Position says up to where this replica has applied the log, of which cluster, who leads, and
+	// how long ago it heard of that one: 0 on the leader, below 0 when never. It does not block.
+	Position() (applied uint64, cluster, leader string, lastContact time.Duration)
+	// Watch begins to wait for the next change of a thing. It does not block.
+	Watch(thing fsm.Thing) *fsm.Waiter
 }
 
 // Times knows what /debug shows and the registry must not hold, for it has no clock. The methods
@@ -57,8 +71,17 @@ type Info struct {
 type Config struct {
 	Replica Replica      // required
 	Times   Times        // required
+	Admin   Admin        // required
+	Fresh   Freshness    // required
+	Backups Backups      // required
 	Info    Info         //
 	Logger  *slog.Logger // nil: no logging
+
+	// Consistency is what reads are that do not say otherwise, but for /channels, which is
+	// linearizable when that can be had in half a second.
+	Consistency consistency.Level
+	// Watch is about the streams of /watch.
+	Watch WatchConfig
 
 	// ReadHeaderTimeout is for the first request line and header to arrive, from the moment the
 	// connection is accepted, and for each further one from its first bytes.
@@ -77,6 +100,8 @@ type Config struct {
 	MaxHeaderBytes int
 	// MaxBodyBytes is the longest body; no route needs one.
 	MaxBodyBytes int64
+	// MaxSnapshotBytes is the longest file that is restored, the one body that is used.
+	MaxSnapshotBytes int64
 }
 
 // DefaultConfig has the limits that a zero in Config stands for.
@@ -89,6 +114,7 @@ func DefaultConfig() Config {
 		StopTimeout:       5 * time.Second,
 		MaxHeaderBytes:    64 << 10,
 		MaxBodyBytes:      1 << 20,
+		MaxSnapshotBytes:  256 << 20,
 	}
 }
 
@@ -104,5 +130,7 @@ func (c Config) withDefaults() Config {
 	c.StopTimeout = cmp.Or(c.StopTimeout, d.StopTimeout)
 	c.MaxHeaderBytes = cmp.Or(c.MaxHeaderBytes, d.MaxHeaderBytes)
 	c.MaxBodyBytes = cmp.Or(c.MaxBodyBytes, d.MaxBodyBytes)
+	c.MaxSnapshotBytes = cmp.Or(c.MaxSnapshotBytes, d.MaxSnapshotBytes)
+	c.Watch = c.Watch.withDefaults()
 	return c
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/raftlookupd/raftlookupd/fsm"
+	"github.com/raftlookupd/raftlookupd/internal/consistency"
 	"go.uber.org/goleak"
 )
 
@@ -122,6 +123,29 @@ func (f *fakeReplica) takeProposed() []fsm.Change {
 	return p
 }
 
+// fakeFresh is a leader, unless a test says otherwise.
+type fakeFresh struct {
+	*fakeReplica
+	contact time.Duration
+	leader  string
+	fresh   func(context.Context, consistency.Level) error // may be nil
+}
+
+func (f *fakeFresh) ReadFresh(ctx context.Context, level consistency.Level) (*fsm.State, error) {
+	if f.fresh != nil {
+		if err := f.fresh(ctx, level); err != nil {
+			return nil, err
+		}
+	}
+	return f.Read(ctx)
+}
+
+func (f *fakeFresh) Position() (applied uint64, cluster, leader string, lastContact time.Duration) {
+	return f.registry.State().Index(), "0123456789abcdef", f.leader, f.contact
+}
+
+func (f *fakeFresh) Watch(thing fsm.Thing) *fsm.Waiter { return f.registry.Watch(thing) }
+
 type fakeTimes struct{}
 
 func (fakeTimes) LastUpdate(k fsm.SessionKey) int64 {
@@ -165,8 +189,26 @@ type running struct {
 
 func start(t *testing.T, cfg Config) *running {
 	t.Helper()
+	s := startServer(t, cfg)
+	t.Cleanup(s.shut)
+	return s
+}
+
+// shut closes the server.
+func (s *running) shut() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_ = s.Close(ctx)
+}
+
+// startServer is start for those who close it themselves.
+func startServer(t testing.TB, cfg Config) *running {
+	t.Helper()
 	if cfg.Times == nil {
 		cfg.Times = fakeTimes{}
+	}
+	if f, ok := cfg.Replica.(*fakeReplica); ok && cfg.Fresh == nil {
+		cfg.Fresh = &fakeFresh{fakeReplica: f}
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -174,11 +216,6 @@ func start(t *testing.T, cfg Config) *running {
 	}
 	s := &running{Server: New(cfg), addr: l.Addr().String(), served: make(chan error, 1)}
 	go func() { s.served <- s.Serve(l) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		_ = s.Close(ctx)
-	})
 	return s
 }
 
@@ -220,10 +257,11 @@ func (c client) receive() string {
 	return string(b)
 }
 
-var dateLine = regexp.MustCompile(`Date: [^\r]*\r\n`)
+// ownLines are the header's lines that differ from one answer to the next, or that nsqlookupd has not.
+var ownLines = regexp.MustCompile(`(Date|Etag|X-Raftlookup-[A-Za-z-]*): [^\r]*\r\n`)
 
 // exchange sends one request, of which it is given the first line and perhaps a body, on a
-// connection of its own, and returns the answer without its Date.
+// connection of its own, and returns the answer without ownLines.
 func exchange(t testing.TB, addr, line, body string) string {
 	t.Helper()
 	c := dial(t, addr)
@@ -234,7 +272,7 @@ func exchange(t testing.TB, addr, line, body string) string {
 		request += "\r\n"
 	}
 	c.send(request)
-	return dateLine.ReplaceAllString(c.receive(), "")
+	return ownLines.ReplaceAllString(c.receive(), "")
 }
 
 // bodyOf cuts the body off an answer that is not chunked.

@@ -5,50 +5,39 @@ import "net/http"
 func (s *Server) ping(http.ResponseWriter, *http.Request) answer { return answerOK }
 
 func (s *Server) showInfo(http.ResponseWriter, *http.Request) answer {
-	return answer{http.StatusOK, formJSON, s.info}
+	return answer{code: http.StatusOK, form: formJSON, body: s.info}
 }
 
-func (s *Server) lookup(_ http.ResponseWriter, r *http.Request) answer {
-	_, topic, problem := topicParam(r)
+func (s *Server) lookup(w http.ResponseWriter, r *http.Request) answer {
+	q, topic, problem := topicParam(r)
 	if problem != nil {
 		return *problem
 	}
-	state, err := s.cfg.Replica.Read(r.Context())
-	if err != nil {
-		return s.failure(r, err)
-	}
-	body, ok := state.Lookup(topic)
-	if !ok {
-		return answerTopicNotFound
-	}
-	return answer{http.StatusOK, formJSON, body}
+	return s.read(w, r, q, subject{routeLookup, topic})
 }
 
-func (s *Server) channels(_ http.ResponseWriter, r *http.Request) answer {
-	_, topic, problem := topicParam(r)
+func (s *Server) channels(w http.ResponseWriter, r *http.Request) answer {
+	q, topic, problem := topicParam(r)
 	if problem != nil {
 		return *problem
 	}
-	state, err := s.cfg.Replica.Read(r.Context())
-	if err != nil {
-		return s.failure(r, err)
-	}
-	return answer{http.StatusOK, formJSON, state.Channels(topic)}
+	return s.read(w, r, q, subject{routeChannels, topic})
 }
 
-// topics, like nodes, looks at neither query nor body, as in nsqlookupd.
-func (s *Server) topics(_ http.ResponseWriter, r *http.Request) answer {
-	state, err := s.cfg.Replica.Read(r.Context())
-	if err != nil {
-		return s.failure(r, err)
-	}
-	return answer{http.StatusOK, formJSON, state.Topics()}
+func (s *Server) topics(w http.ResponseWriter, r *http.Request) answer {
+	return s.read(w, r, optional(r), subject{route: routeTopics})
 }
 
-func (s *Server) nodes(_ http.ResponseWriter, r *http.Request) answer {
-	state, err := s.cfg.Replica.Read(r.Context())
+func (s *Server) nodes(w http.ResponseWriter, r *http.Request) answer {
+	return s.read(w, r, optional(r), subject{route: routeNodes})
+}
+
+// optional is the query of the routes that need none: nsqlookupd looks at neither their query nor
+// their body, so one that is malformed counts as none.
+func optional(r *http.Request) query {
+	q, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
-		return s.failure(r, err)
+		return query{}
 	}
-	return answer{http.StatusOK, formJSON, state.Nodes()}
+	return q
 }

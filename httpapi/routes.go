@@ -16,7 +16,7 @@ type Kind uint8
 const (
 	Reads       Kind = 1 + iota // shows the registry, or how the replica and the cluster are
 	Changes                     // changes the registry
-	Administers                 // changes the cluster
+	Administers                 // changes the cluster, or hands out or replaces the registry whole
 	Diagnoses                   // shows the inside of the process, at a cost
 )
 
@@ -43,7 +43,8 @@ type Route struct {
 	Doc    string // what it answers, for the documentation
 }
 
-// handlerFunc makes the answer to a request. It uses w only to bound its time.
+// handlerFunc makes the answer to a request. It uses w only to bound its time, unless the answer says
+// that it is written already.
 type handlerFunc func(s *Server, w http.ResponseWriter, r *http.Request) answer
 
 // entry is a Route and what serves it: exactly one of answer and raw. Raw handlers write for
@@ -68,8 +69,14 @@ func table() []entry {
 	all = append(all, readEntries()...)
 	all = append(all, changeEntries()...)
 	all = append(all, clusterEntries()...)
+	all = append(all, adminEntries()...)
+	all = append(all, backupEntries()...)
+	all = append(all, watchEntry())
 	return append(all, diagnosisEntries()...)
 }
+
+// asReads ends the description of a read.
+const asReads = " Takes `consistency`, `max_stale`, `index` and `wait`."
 
 func readEntries() []entry {
 	get := func(path, doc string, h handlerFunc) entry {
@@ -78,10 +85,10 @@ func readEntries() []entry {
 	return []entry{
 		get("/ping", "OK, as plain text, while the process serves.", (*Server).ping),
 		get("/info", "The version, and this replica's name and id.", (*Server).showInfo),
-		get("/lookup", "The channels and the producers of `topic`; 404 TOPIC_NOT_FOUND when there is none.", (*Server).lookup),
-		get("/topics", "All topics.", (*Server).topics),
-		get("/channels", "The channels of `topic`.", (*Server).channels),
-		get("/nodes", "All producers, with their topics and whether each is tombstoned.", (*Server).nodes),
+		get("/lookup", "The channels and the producers of `topic`; 404 TOPIC_NOT_FOUND when there is none."+asReads, (*Server).lookup),
+		get("/topics", "All topics."+asReads, (*Server).topics),
+		get("/channels", "The channels of `topic`; linearizable when that can be had in half a second."+asReads, (*Server).channels),
+		get("/nodes", "All producers, with their topics and whether each is tombstoned."+asReads, (*Server).nodes),
 	}
 }
 
@@ -104,7 +111,7 @@ func clusterEntries() []entry {
 	}
 	return []entry{
 		get("/livez", "OK while the process serves.", (*Server).live),
-		get("/readyz", "OK when this replica should get requests, else 503 with the reason.", (*Server).ready),
+		get("/readyz", "OK when this replica should get requests, else 503 with the reason; with `verbose` all that matters for that, as text.", (*Server).ready),
 		get("/cluster/status", "This replica, its registry and the members of the cluster.", (*Server).status),
 		get("/cluster/fingerprint", "The registry's fingerprint at the recent applied `index`, or at the newest without one; 410 when that is too old.", (*Server).fingerprint),
 	}

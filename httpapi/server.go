@@ -23,7 +23,11 @@ type Server struct {
 	handler http.Handler
 	http    *http.Server
 	conns   *conns
-	cancel  context.CancelFunc // ends the context of every request
+	base    context.Context    // of every request
+	cancel  context.CancelFunc // ends it
+	parking parking
+	// stopping is closed when Close begins: those who wait for a change are answered.
+	stopping chan struct{}
 
 	closing  sync.Once
 	closeErr error
@@ -34,11 +38,14 @@ func New(cfg Config) *Server {
 	cfg = cfg.withDefaults()
 	base, cancel := context.WithCancel(context.Background())
 	s := &Server{
+		base:   base,
 		cfg:    cfg,
 		log:    cfg.Logger,
 		info:   encodeKnown(cfg.Info),
 		conns:  newConns(),
 		cancel: cancel,
+
+		stopping: make(chan struct{}),
 	}
 	s.handler = s.guard(s.newRouter())
 	s.http = &http.Server{
@@ -75,8 +82,10 @@ func (s *Server) Close(ctx context.Context) error {
 }
 
 func (s *Server) stop(ctx context.Context) error {
+	close(s.stopping)
 	s.conns.hangUp()
 	err := s.http.Shutdown(ctx) // whatever it returns, nothing accepts any more
+	s.parking.leave(ctx)
 	s.cancel()
 	if err != nil {
 		s.log.Warn("HTTP: cutting the requests that have not finished", "reason", err)
@@ -95,7 +104,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		if r.Body != nil && r.Body != http.NoBody {
 			// Fails only where there is no connection to bound, as under a recorder in a test.
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout))
-			r.Body = http.MaxBytesReader(w, r.Body, s.cfg.MaxBodyBytes)
+			r.Body = http.MaxBytesReader(w, r.Body, s.bodyLimit(r))
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -84,7 +84,7 @@ func TestBodyWithoutEnd(t *testing.T) {
 	} {
 		c := dial(t, s.addr)
 		c.send(test.line + " HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nx")
-		if got := dateLine.ReplaceAllString(c.receive(), ""); got != test.want {
+		if got := ownLines.ReplaceAllString(c.receive(), ""); got != test.want {
 			t.Errorf("%s: got %q, want %q", test.line, got, test.want)
 		}
 	}

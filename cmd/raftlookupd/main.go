@@ -24,11 +24,8 @@ const (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "healthcheck" {
-		if err := healthcheck(os.Args[2:]); err != nil {
-			exit(exitFailed, err)
-		}
-		return
+	if len(os.Args) > 1 {
+		word(os.Args[1], os.Args[2:])
 	}
 	cfg, err := config.Parse(os.Args[1:], os.Environ(), os.Stdout)
 	if errors.Is(err, flag.ErrHelp) || errors.Is(err, config.ErrVersion) {
@@ -46,6 +43,26 @@ func main() {
 	if err := daemon.New(cfg, log).Run(ctx); err != nil {
 		exit(exitFailed, err)
 	}
+}
+
+// word does what the first argument says when it is no flag, and ends the program then.
+func word(is string, args []string) {
+	var err error
+	switch is {
+	case "healthcheck":
+		err = healthcheck(args)
+	case "recover":
+		err = recoverCluster(args, os.Stdout)
+	default:
+		return
+	}
+	switch {
+	case errors.Is(err, errUsage):
+		exit(exitUsage, err)
+	case err != nil:
+		exit(exitFailed, err)
+	}
+	os.Exit(0)
 }
 
 // exit says on one line what is wrong, and what to do if that is known.

@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"time"
+
+	"github.com/raftlookupd/raftlookupd/internal/consistency"
 )
 
 // ErrVersion is what Parse returns after it printed the version.
@@ -54,9 +56,11 @@ type Membership struct {
 
 // Timing holds the bounds that DESIGN.md, "What OK means" and "Lost and restarted replicas", explains.
 type Timing struct {
-	RegisterWindow   int // changes; 0: OK only when committed and applied
+	RegisterWindow   int    // changes; 0: OK only when committed and applied
+	ReadConsistency  string // a level of package consistency
 	CommitTimeout    time.Duration
 	ReplicaGrace     time.Duration
+	DeadAfter        time.Duration
 	IsolationTimeout time.Duration
 	RaftTimeout      time.Duration
 }
@@ -89,8 +93,10 @@ func defaults(hostname string) Config {
 		},
 		Timing: Timing{
 			RegisterWindow:   256,
+			ReadConsistency:  consistency.Local.String(),
 			CommitTimeout:    700 * time.Millisecond,
 			ReplicaGrace:     60 * time.Second,
+			DeadAfter:        10 * time.Minute,
 			IsolationTimeout: 30 * time.Second,
 			RaftTimeout:      300 * time.Millisecond,
 		},

@@ -30,6 +30,36 @@ const (
 	groupTiming  = "Promises and timing"
 )
 
+// Option describes one setting, for its documentation.
+type Option struct {
+	Name  string // of the flag, without its dash
+	Group string
+	Arg   string // stands for the value; "" for a switch
+	Usage string
+	// Default is the value, or words for one that depends on the machine or on other values; "" for
+	// none, and for a switch that is off.
+	Default string
+	Env     string // "" when it cannot be set there
+	Key     string // in the file; "" likewise
+}
+
+// Options lists every setting, in the order of the help.
+func Options() []Option {
+	preset := Default("")
+	var all []Option
+	for _, o := range options() {
+		d := Option{Name: o.name, Group: o.group, Arg: o.arg, Usage: o.usage, Default: shownDefault(o, &preset)}
+		if o.inEnv() {
+			d.Env = o.env()
+		}
+		if o.inFile() {
+			d.Key = o.key()
+		}
+		all = append(all, d)
+	}
+	return all
+}
+
 const hostnameDefault = "this machine's hostname"
 
 // options is the table. Its order is the order of the help.
@@ -110,11 +140,17 @@ func timing() []option {
 		{name: "register-window", group: groupTiming, arg: "N",
 			usage: "changes of a session that may be answered OK before they are applied; 0: none",
 			field: countField(func(c *Config) *int { return &c.RegisterWindow })},
+		{name: "read-consistency", group: groupTiming, arg: "LEVEL",
+			usage: "what lookups are that do not say: local, leader or linearizable",
+			field: wordField(func(c *Config) *string { return &c.ReadConsistency })},
 		{name: "commit-timeout", group: groupTiming, arg: "DURATION",
 			usage: "how long an answer may wait for its change; nsqd hangs up after one second",
 			field: durationField(func(c *Config) *duration { return &c.CommitTimeout })},
 		{name: "replica-grace", group: groupTiming, arg: "DURATION", usage: "how long a lost replica's sessions stay",
 			field: durationField(func(c *Config) *duration { return &c.ReplicaGrace })},
+		{name: "dead-after", group: groupTiming, arg: "DURATION",
+			usage: "how long a voter has to be dead before a newcomer replaces it",
+			field: durationField(func(c *Config) *duration { return &c.DeadAfter })},
 		{name: "isolation-timeout", group: groupTiming, arg: "DURATION",
 			usage: "after how long without a leader nsqds are sent elsewhere; below -replica-grace",
 			field: durationField(func(c *Config) *duration { return &c.IsolationTimeout })},

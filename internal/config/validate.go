@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/raftlookupd/raftlookupd/internal/consistency"
 )
 
 // nsqdDeadline is how long an nsqd waits for an answer before it drops the connection
@@ -149,6 +151,9 @@ func (c *Config) validateTiming(v *violations) {
 	if c.RegisterWindow < 0 {
 		v.add("-register-window: must not be negative, not %d", c.RegisterWindow)
 	}
+	if _, err := consistency.Parse(c.ReadConsistency); err != nil {
+		v.add("-read-consistency: %v", err)
+	}
 	if c.BootstrapExpect < 0 {
 		v.add("-bootstrap-expect: must not be negative, not %d", c.BootstrapExpect)
 	}
@@ -157,6 +162,9 @@ func (c *Config) validateTiming(v *violations) {
 	}
 	if c.RaftTimeout < 50*time.Millisecond || c.RaftTimeout > 10*time.Second {
 		v.add("-raft-timeout: must be from 50ms to 10s, not %v", c.RaftTimeout)
+	}
+	if c.DeadAfter <= c.RaftTimeout {
+		v.add("-dead-after: must be above -raft-timeout (%v), not %v", c.RaftTimeout, c.DeadAfter)
 	}
 	switch {
 	case c.IsolationTimeout <= 0:

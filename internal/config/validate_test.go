@@ -81,6 +81,10 @@ func TestValidateRefuses(t *testing.T) {
 		"-raft-timeout: ": {
 			func(c *Config) { c.RaftTimeout = 50*time.Millisecond - 1 }, func(c *Config) { c.RaftTimeout = 10*time.Second + 1 },
 		},
+		"-read-consistency: must be": {
+			func(c *Config) { c.ReadConsistency = "" }, func(c *Config) { c.ReadConsistency = "quorum" },
+		},
+		"-dead-after: ":                             {func(c *Config) { c.DeadAfter = c.RaftTimeout }},
 		"-isolation-timeout: must be above 0":       {func(c *Config) { c.IsolationTimeout = 0 }},
 		"-isolation-timeout: must be above -raft":   {func(c *Config) { c.IsolationTimeout = c.RaftTimeout }},
 		"-isolation-timeout: must be below -replic": {func(c *Config) { c.IsolationTimeout = c.ReplicaGrace }},

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/raftlookupd/raftlookupd/fsm"
 	"github.com/raftlookupd/raftlookupd/httpapi"
 	"github.com/raftlookupd/raftlookupd/internal/config"
+	"github.com/raftlookupd/raftlookupd/internal/consistency"
 	"github.com/raftlookupd/raftlookupd/internal/version"
 	"github.com/raftlookupd/raftlookupd/tcpproto"
 )
@@ -28,6 +30,7 @@ type Daemon struct {
 	cfg       config.Config
 	log       *slog.Logger
 	addresses atomic.Pointer[cluster.Addresses]
+	apart     bool // the replica has left its cluster, and waits to be told to join one
 
 	listeners
 	replica *cluster.Replica
@@ -57,6 +60,19 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("find the hostname: %w", err)
 	}
+	for {
+		if err := d.once(ctx, hostname); !errors.Is(err, errAgain) {
+			return err
+		}
+		d.apart = d.replica.Apart()
+	}
+}
+
+// errAgain ends one life of the daemon, after which it goes on with the next.
+var errAgain = errors.New("starting anew")
+
+// once is one life of the daemon: it has another when its replica leaves its cluster, or joins one.
+func (d *Daemon) once(ctx context.Context, hostname string) (err error) {
 	if err := d.listen(); err != nil {
 		return err
 	}
@@ -64,9 +80,18 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return errors.Join(err, d.tcpPort.Close(), d.httpPort.Close())
 	}
-	defer func() { err = errors.Join(err, d.replica.Close()) }()
+	defer func() {
+		switch closing := d.replica.Close(); {
+		case closing == nil:
+		case err == nil || errors.Is(err, errAgain): // what it holds may not be free
+			err = closing
+		default: // why it ends matters more
+			d.log.Warn("the replica was not closed well", "error", closing)
+		}
+	}()
 	addresses := d.replica.Addresses()
 	d.addresses.Store(&addresses)
+	d.keepPorts()
 	d.build(hostname)
 	return d.serve(ctx)
 }
@@ -87,6 +112,25 @@ func (d *Daemon) listen() error {
 		*l.to = made
 	}
 	return nil
+}
+
+// keepPorts makes the ports that were picked those of the next life too.
+func (d *Daemon) keepPorts() {
+	for address, listener := range map[*string]net.Listener{
+		&d.cfg.TCPAddress: d.tcpPort, &d.cfg.HTTPAddress: d.httpPort, &d.cfg.ClusterAddress: d.clusterPort,
+	} {
+		*address = withPort(*address, port(listener))
+	}
+	d.cfg.GossipAddress = withPort(d.cfg.GossipAddress, d.replica.GossipPort())
+}
+
+// withPort is the address with that port.
+func withPort(address string, port int) string {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address // it was listened on, so this does not happen
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
 // close closes the listeners that were made.
@@ -121,9 +165,11 @@ func (d *Daemon) clusterConfig() cluster.Config {
 		},
 		BootstrapExpect:   d.cfg.BootstrapExpect,
 		Reader:            d.cfg.Reader,
+		Apart:             d.apart,
 		RegisterWindow:    d.cfg.RegisterWindow,
 		CommitTimeout:     d.cfg.CommitTimeout,
 		ReplicaGrace:      d.cfg.ReplicaGrace,
+		DeadAfter:         d.cfg.DeadAfter,
 		IsolationTimeout:  d.cfg.IsolationTimeout,
 		RaftTimeout:       d.cfg.RaftTimeout,
 		InactiveTimeout:   d.cfg.InactiveProducerTimeout,
@@ -166,19 +212,18 @@ func (d *Daemon) build(hostname string) {
 		},
 		Logger: d.log,
 	})
+	level, _ := consistency.Parse(d.cfg.ReadConsistency) // it has been validated
 	d.http = httpapi.New(httpapi.Config{
-		Replica: replicaAPI{d.replica},
-		Times:   d.replica,
-		Info:    httpapi.Info{Version: version.Binary, Name: d.replica.Name(), ID: d.replica.ID()},
-		Logger:  d.log,
+		Consistency: level,
+		Replica:     replicaAPI{d.replica},
+		Times:       d.replica,
+		Admin:       adminAPI{d.replica},
+		Fresh:       d.replica,
+		Backups:     backupsAPI{d.replica},
+		Info:        httpapi.Info{Version: version.Binary, Name: d.replica.Name(), ID: d.replica.ID()},
+		Logger:      d.log,
 	})
 }
-
-// replicaAPI is the replica as httpapi wants it.
-type replicaAPI struct{ *cluster.Replica }
-
-// Status implements httpapi.Replica.
-func (r replicaAPI) Status() any { return r.Replica.Status() }
 
 // serve runs the servers until the context ends or something fails, and stops them: the nsqds'
 // connections first, so that nothing comes in any more.
@@ -190,6 +235,8 @@ func (d *Daemon) serve(ctx context.Context) error {
 		select {
 		case err := <-d.replica.Failed():
 			return err
+		case <-d.replica.Again():
+			return errAgain
 		case <-ctx.Done():
 			return nil
 		}
