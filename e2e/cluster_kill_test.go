@@ -213,7 +213,7 @@ func TestClusterPause(t *testing.T) {
 		choose func(*testing.T) *replica
 	}{
 		{"leader", func(t *testing.T) *replica { return w.settle(t) }},
-		{"follower", w.follower},
+		{"follower", func(t *testing.T) *replica { return w.follower(t) }},
 	} {
 		ok := t.Run(tt.name, func(t *testing.T) {
 			victim := tt.choose(t)

@@ -38,7 +38,7 @@ type cluster struct {
 }
 
 // newCluster starts replicas r1, r2 and so on, and returns when all are ready and agree on a leader.
-func newCluster(t *testing.T, n int, args ...string) *cluster {
+func newCluster(t testing.TB, n int, args ...string) *cluster {
 	t.Helper()
 	c := prepareCluster(t, n, args...)
 	for _, r := range c.replicas {
@@ -49,7 +49,7 @@ func newCluster(t *testing.T, n int, args ...string) *cluster {
 }
 
 // prepareCluster starts nothing yet.
-func prepareCluster(t *testing.T, n int, args ...string) *cluster {
+func prepareCluster(t testing.TB, n int, args ...string) *cluster {
 	t.Helper()
 	oursOnly(t)
 	c := &cluster{}
@@ -62,7 +62,7 @@ func prepareCluster(t *testing.T, n int, args ...string) *cluster {
 }
 
 // newReplica prepares one by itself, with a new data path.
-func newReplica(t *testing.T, name string, args ...string) *replica {
+func newReplica(t testing.TB, name string, args ...string) *replica {
 	t.Helper()
 	r := &replica{data: filepath.Join(t.TempDir(), "data"), common: args}
 	r.move(t, name)
@@ -70,7 +70,7 @@ func newReplica(t *testing.T, name string, args ...string) *replica {
 }
 
 // move gives a replica that does not run new addresses.
-func (r *replica) move(t *testing.T, name string) {
+func (r *replica) move(t testing.TB, name string) {
 	t.Helper()
 	r.gossip = freeAddress(t)
 	own := []string{"-name", name, "-log-prefix", "[" + name + "] ", "-data-path", r.data,
@@ -161,7 +161,7 @@ func (c *cluster) led() (*replica, error) {
 }
 
 // settle waits until all that run are ready and agree on a leader that does.
-func (c *cluster) settle(t *testing.T) *replica {
+func (c *cluster) settle(t testing.TB) *replica {
 	t.Helper()
 	var leader *replica
 	eventually(t, clusterPatience, func() (err error) {
@@ -172,7 +172,7 @@ func (c *cluster) settle(t *testing.T) *replica {
 }
 
 // follower is one that does not lead.
-func (c *cluster) follower(t *testing.T) *replica {
+func (c *cluster) follower(t testing.TB) *replica {
 	t.Helper()
 	leader := c.settle(t)
 	i := slices.IndexFunc(c.up(), func(r *replica) bool { return r != leader })
@@ -182,7 +182,7 @@ func (c *cluster) follower(t *testing.T) *replica {
 	return c.up()[i]
 }
 
-func (r *replica) pause(t *testing.T) {
+func (r *replica) pause(t testing.TB) {
 	t.Helper()
 	if err := r.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -190,7 +190,7 @@ func (r *replica) pause(t *testing.T) {
 	r.away = true
 }
 
-func (r *replica) resume(t *testing.T) {
+func (r *replica) resume(t testing.TB) {
 	t.Helper()
 	if err := r.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func (r *replica) resume(t *testing.T) {
 }
 
 // agree waits until all that run have the same registry, and list it in the same bytes.
-func (c *cluster) agree(t *testing.T) {
+func (c *cluster) agree(t testing.TB) {
 	t.Helper()
 	c.settle(t)
 	eventually(t, clusterPatience, c.agreed)

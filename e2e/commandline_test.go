@@ -25,6 +25,7 @@ func TestCommandLine(t *testing.T) {
 	t.Run("data path in use", testDataPathInUse)
 	t.Run("data path of another name", testDataPathOfAnother)
 	t.Run("port in use", testPortInUse)
+	t.Run("recover what is in use", testRecoverInUse)
 }
 
 func testVersion(t *testing.T) {
@@ -47,6 +48,21 @@ func writeFile(t *testing.T, text string) string {
 	return path
 }
 
+// testRecoverInUse has recover keep away from the data of a replica that runs, and from what is no replica's.
+func testRecoverInUse(t *testing.T) {
+	r := newReplica(t, "r1")
+	r.start(t)
+	expectFailure(t, startProcess(t, "recover", programs.raftlookupd, "recover", "-data-path", r.data, "-yes"), 1, "in use")
+	empty := t.TempDir()
+	expectFailure(t, startProcess(t, "recover", programs.raftlookupd, "recover", "-data-path", empty, "-yes"), 1, "holds no replica")
+	if entries, err := os.ReadDir(empty); err != nil || len(entries) > 0 {
+		t.Errorf("it left %v, error %v", entries, err)
+	}
+	if _, err := r.status(); err != nil {
+		t.Error(err)
+	}
+}
+
 func testBadUsage(t *testing.T) {
 	tests := []struct {
 		name, names string // the line must name what is wrong
@@ -61,6 +77,10 @@ func testBadUsage(t *testing.T) {
 		{name: "address without a port", names: "tcp-address", args: []string{"-tcp-address", "localhost"}},
 		{name: "grace shorter than isolation", names: "replica-grace", args: []string{"-replica-grace", "1s", "-isolation-timeout", "2s"}},
 		{name: "argument", names: "stray", args: []string{"stray"}},
+		{name: "recover without a data path", names: "-data-path", args: []string{"recover"}},
+		{name: "recover with an unknown flag", names: "-no-such-flag", args: []string{"recover", "-no-such-flag"}},
+		{name: "recover with an argument", names: "stray", args: []string{"recover", "-data-path", "/nonexistent", "stray"}},
+		{name: "unknown consistency", names: "read-consistency", args: []string{"-read-consistency", "quorum"}},
 		{name: "no such file", names: "nothing.toml", args: []string{"-config", "/nonexistent/nothing.toml"}},
 		{name: "unknown key", names: "no_such_key", args: []string{"-config", writeFile(t, "no_such_key = 1\n")}},
 		{name: "malformed file", names: "config.toml", args: []string{"-config", writeFile(t, "tcp_address = \n")}},

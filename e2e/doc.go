@@ -1,7 +1,8 @@
 // Package e2e holds black-box tests: the real raftlookupd beside the real nsqlookupd, nsqd, nsqadmin,
 // nsq_to_file and a go-nsq consumer, all as programs of their own.
 //
-// It knows raftlookupd by its command line, its ports and its signals alone, and imports nothing of it;
+// It knows raftlookupd by its command line, its ports (of the cluster port the greeting) and its signals alone,
+// and imports nothing of it but package discovery, which is for consumers;
 // what happens inside a replica is tested elsewhere. The programs belong to the test
 // that starts them: they end with it, and with the test process at the latest.
 //

@@ -37,7 +37,7 @@ func startRaftlookupd(t *testing.T, args ...string) *lookupd {
 }
 
 // newRaftlookupd prepares a replica without starting it.
-func newRaftlookupd(t *testing.T, args ...string) *lookupd {
+func newRaftlookupd(t testing.TB, args ...string) *lookupd {
 	t.Helper()
 	l := newLookupd(t, "raftlookupd", programs.raftlookupd, args)
 	if programs.standIn {
@@ -52,7 +52,7 @@ func newRaftlookupd(t *testing.T, args ...string) *lookupd {
 	return l
 }
 
-func newLookupd(t *testing.T, name, bin string, args []string) *lookupd {
+func newLookupd(t testing.TB, name, bin string, args []string) *lookupd {
 	t.Helper()
 	l := &lookupd{name: name, bin: bin, tcp: freeAddress(t), http: freeAddress(t),
 		client: newHTTPClient(), readyPath: "/ping"}
@@ -63,14 +63,14 @@ func newLookupd(t *testing.T, name, bin string, args []string) *lookupd {
 }
 
 // start starts it, for the first time or again, and returns when it serves.
-func (l *lookupd) start(t *testing.T) {
+func (l *lookupd) start(t testing.TB) {
 	t.Helper()
 	l.launch(t)
 	eventually(t, patience, l.serves)
 }
 
 // launch starts it without waiting.
-func (l *lookupd) launch(t *testing.T) {
+func (l *lookupd) launch(t testing.TB) {
 	t.Helper()
 	l.client.CloseIdleConnections()
 	l.process = startProcess(t, l.name, l.bin, l.args...)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ const standIn = "nsqlookupd"
 var programs struct {
 	dir         string
 	raftlookupd string
+	lookupctl   string
 	standIn     bool
 }
 
@@ -45,7 +47,8 @@ func run(m *testing.M) int {
 // build puts NSQ's programs, which go.mod names as tools, and raftlookupd into dir.
 func build(dir string) error {
 	programs.dir = dir
-	if err := goBuild(".", dir, "tool"); err != nil {
+	programs.lookupctl = program("lookupctl")
+	if err := errors.Join(goBuild(".", dir, "tool"), goBuild("..", programs.lookupctl, "./cmd/lookupctl")); err != nil {
 		return err
 	}
 	switch bin := os.Getenv("E2E_BIN"); bin {
@@ -72,7 +75,7 @@ func goBuild(dir, output, pkg string) error {
 func program(name string) string { return filepath.Join(programs.dir, name) }
 
 // oursOnly skips a test of what nsqlookupd does not have.
-func oursOnly(t *testing.T) {
+func oursOnly(t testing.TB) {
 	t.Helper()
 	if programs.standIn {
 		t.Skip("nsqlookupd stands in for raftlookupd")

@@ -31,7 +31,7 @@ func poll(within time.Duration, check func() error) error {
 }
 
 // eventually fails the test unless check returns nil in time.
-func eventually(t *testing.T, within time.Duration, check func() error) {
+func eventually(t testing.TB, within time.Duration, check func() error) {
 	t.Helper()
 	if err := poll(within, check); err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func eventually(t *testing.T, within time.Duration, check func() error) {
 }
 
 // throughout fails the test when check fails at any time during d.
-func throughout(t *testing.T, d time.Duration, check func() error) {
+func throughout(t testing.TB, d time.Duration, check func() error) {
 	t.Helper()
 	end := time.NewTimer(d)
 	defer end.Stop()

@@ -23,7 +23,7 @@ type portPicker struct {
 var ports = portPicker{next: os.Getpid() * 101 % portCount} // far from another test process
 
 // freeAddress returns 127.0.0.1:port where neither TCP nor UDP is in use, never twice the same.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	ports.mu.Lock()
 	defer ports.mu.Unlock()

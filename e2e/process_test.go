@@ -52,12 +52,12 @@ type process struct {
 	exited         chan struct{} // closed when it has ended and all its output is here
 }
 
-func startProcess(t *testing.T, name, bin string, args ...string) *process {
+func startProcess(t testing.TB, name, bin string, args ...string) *process {
 	t.Helper()
 	return startProcessEnv(t, nil, name, bin, args...)
 }
 
-func startProcessEnv(t *testing.T, env []string, name, bin string, args ...string) *process {
+func startProcessEnv(t testing.TB, env []string, name, bin string, args ...string) *process {
 	t.Helper()
 	p := &process{name: name, cmd: exec.Command(bin, args...), exited: make(chan struct{})}
 	p.cmd.Dir = t.TempDir() // whatever a program leaves in its directory goes with the test
@@ -82,7 +82,7 @@ func cleanEnviron() []string {
 }
 
 // finish ends the program and reports what it said, if the test needs to know.
-func (p *process) finish(t *testing.T) {
+func (p *process) finish(t testing.TB) {
 	p.kill()
 	stderr := p.stderr.String()
 	for _, bad := range []string{"panic: ", "fatal error: ", "WARNING: DATA RACE"} {
@@ -103,7 +103,7 @@ func (p *process) kill() {
 }
 
 // stop sends a signal and returns the exit code.
-func (p *process) stop(t *testing.T, sig os.Signal) int {
+func (p *process) stop(t testing.TB, sig os.Signal) int {
 	t.Helper()
 	if err := p.cmd.Process.Signal(sig); err != nil {
 		t.Fatalf("send %v to %s: %v", sig, p.name, err)
@@ -112,7 +112,7 @@ func (p *process) stop(t *testing.T, sig os.Signal) int {
 }
 
 // exitCode waits for the program to end by itself; -1 means that a signal ended it.
-func (p *process) exitCode(t *testing.T) int {
+func (p *process) exitCode(t testing.TB) int {
 	t.Helper()
 	select {
 	case <-p.exited:
