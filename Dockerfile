@@ -1,6 +1,6 @@
 # The image holds the static programs and nothing else: `make image` builds them first.
 FROM scratch
-COPY bin/raftlookupd /raftlookupd
+COPY bin/raftlookupd bin/lookupctl /
 # An empty folder that belongs to the user below: a volume made for it takes over the owner.
 COPY --chown=65532:65532 deploy/empty /data
 USER 65532:65532

@@ -1,0 +1,8 @@
+package check
+
+import "syscall"
+
+// dieWithParent makes the kernel kill a child when the test process dies, however it dies.
+func dieWithParent() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+}
