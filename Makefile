@@ -61,12 +61,44 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 e2e: ## the real programs side by side
 	@set -e; if test -f e2e/go.mod; then cd e2e; go test -count=1 ./...; else echo "no e2e tests"; fi
 
-bench: ## benchmarks
+.PHONY: deploy-check
+deploy-check: ## the systemd unit and the Kubernetes manifests, as far as that goes without the real thing
+	cd deploy/check && go vet ./... && $(TOOL) staticcheck ./... && go test -count=1 ./...
+
+# Choose with BENCHFLAGS='-rows lookup -out table.md'; bench/README.md names them all.
+bench: ## nsqlookupd and raftlookupd side by side in one table, a quarter of an hour
+	cd bench && go run ./cmd/bench $(BENCHFLAGS)
+
+.PHONY: bench-quick
+bench-quick: ## the same in small, to see that it works
+	cd bench && go run ./cmd/bench -quick $(BENCHFLAGS)
+
+.PHONY: bench-micro
+bench-micro: ## the packages' own benchmarks, for benchstat
 	go test -run '^$$' -bench . -benchmem ./...
-	@set -e; if test -f bench/go.mod; then cd bench; go test -run '^$$' -bench . -benchmem ./...; fi
+
+.PHONY: docs install
+
+docs: ## write docs/reference and docs/man from the code
+	go test -count=1 ./internal/reference -run '^TestPagesAreUpToDate$$' -update
+
+PREFIX ?= /usr/local
+
+install: build ## programs, manual pages, completions and the systemd unit, below PREFIX (/usr/local) and DESTDIR
+	install -D -t $(DESTDIR)$(PREFIX)/bin bin/raftlookupd bin/lookupctl
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man8 docs/man/raftlookupd.8
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 docs/man/lookupctl.1
+	@set -e; umask 022; to=$(DESTDIR)$(PREFIX)/share; \
+	install -d $$to/bash-completion/completions $$to/zsh/site-functions $$to/fish/vendor_completions.d; \
+	bin/lookupctl completion bash >$$to/bash-completion/completions/lookupctl; \
+	bin/lookupctl completion zsh >$$to/zsh/site-functions/_lookupctl; \
+	bin/lookupctl completion fish >$$to/fish/vendor_completions.d/lookupctl.fish
+	@set -e; umask 022; if test -f deploy/systemd/raftlookupd.service; then to=$(DESTDIR)$(PREFIX)/lib/systemd/system; \
+	install -d $$to; sed 's|/usr/local/bin/|$(PREFIX)/bin/|' deploy/systemd/raftlookupd.service >$$to/raftlookupd.service; \
+	install -D -m 644 deploy/systemd/raftlookupd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/raftlookupd.conf; fi
 
 clean: ## remove what build made
 	rm -rf bin
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
