@@ -18,7 +18,7 @@ import (
 )
 
 // soon is how long a test waits for what should take milliseconds.
-const soon = 10 * time.Second
+const soon = 30 * time.Second
 
 // testConfig is that of a replica named r1 which elects itself quickly and expires nothing.
 func testConfig(dir string) Config {

@@ -29,12 +29,16 @@ func (l *logged) Write(b []byte) (int, error) {
 	return l.text.Write(b)
 }
 
+func (l *logged) all() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 func (l *logged) says(t *testing.T, parts ...string) {
 	t.Helper()
 	eventually.True(t, soon, fmt.Sprintf("the log says %q", parts), func() error {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		for line := range strings.Lines(l.text.String()) {
+		for line := range strings.Lines(l.all()) {
 			missing := false
 			for _, part := range parts {
 				missing = missing || !strings.Contains(line, part)

@@ -21,6 +21,7 @@ type trio struct {
 	replicas []*Replica // nil while stopped
 	net      *testNet
 	alter    func(i int, cfg *Config)
+	log      *logged // of every replica; shown when the test fails
 }
 
 // testNet says who cannot reach whom, by id.
@@ -38,7 +39,12 @@ func (n *testNet) cut(from, to string) bool {
 func newTrio(t testing.TB, n int, alter func(i int, cfg *Config)) *trio {
 	t.Helper()
 	c := &trio{t: t, dir: t.TempDir(), replicas: make([]*Replica, n), alter: alter,
-		net: &testNet{cuts: make(map[[2]string]bool)}}
+		net: &testNet{cuts: make(map[[2]string]bool)}, log: &logged{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log("the replicas said:\n" + c.log.all())
+		}
+	})
 	for i := range n {
 		c.start(i)
 	}
@@ -51,7 +57,8 @@ func (c *trio) start(i int) *Replica {
 	c.t.Helper()
 	cfg := testConfig(filepath.Join(c.dir, fmt.Sprint(i)))
 	cfg.Name = fmt.Sprintf("r%d", i)
-	cfg.RaftTimeout = 100 * time.Millisecond
+	cfg.RaftTimeout = 200 * time.Millisecond
+	cfg.Logger = c.log.logger().With("replica", cfg.Name)
 	cfg.BootstrapExpect = len(c.replicas)
 	for _, r := range c.replicas {
 		if r != nil {
