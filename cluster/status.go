@@ -73,8 +73,10 @@ type Member struct {
 	Addresses    Addresses `json:"addresses"`
 }
 
-// Status describes this replica and its cluster.
+// Status describes this replica and its cluster. When nothing was pending, all that this replica was
+// asked for before is in what it tells of the registry and in the index that it has applied.
 func (r *Replica) Status() Status {
+	pending := r.journal.length() // first: what follows may only be newer
 	ready, reason := r.Ready()
 	state := r.registry.State()
 	s := Status{
@@ -86,7 +88,7 @@ func (r *Replica) Status() Status {
 		Addresses: r.Addresses(), Registry: registryStatus(state),
 		Members: r.memberStatus(),
 	}
-	s.Registry.Pending = r.journal.length()
+	s.Registry.Pending = pending
 	switch {
 	case !r.hasState():
 		s.WaitingFor = *r.waitsFor.Load()

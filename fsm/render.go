@@ -134,65 +134,75 @@ func (s *State) Nodes() []byte {
 		return *body
 	}
 	nodes := s.nodes()
-	b := []byte(`{"producers":[`)
-	i := 0
-	s.producers.Scan(func(p *producer) bool {
-		if p.active() {
-			b = appendNode(comma(b, i), p.shown(), nodes[p.key])
-			i++
-		}
-		return true
-	})
+	size := len(`{"producers":[]}`)
+	for _, n := range nodes {
+		size += n.size()
+	}
+	b := append(make([]byte, 0, size), `{"producers":[`...)
+	for i, n := range nodes {
+		b = n.append(comma(b, i))
+	}
 	b = append(b, `]}`...)
 	s.allNodes.body.Store(&b)
 	return b
 }
 
-// nodes returns the topics that each producer's active sessions have, sorted.
-func (s *State) nodes() map[ProducerKey][]nodeTopic {
-	active := s.activeSessions()
-	nodes := make(map[ProducerKey][]nodeTopic, s.counts.Producers)
-	s.topics.Scan(func(name string, t *topic) bool {
-		var last *identity // of the producer that has the topic already
-		for _, h := range t.holders {
-			k := h.session.producer
-			if last != nil && last.producer == k || !active[h.session] {
-				continue
+// node is one row of /nodes in the making.
+type node struct {
+	shown      *session
+	tombstones []byte // "false" or "true" for each topic, with commas
+	topics     []byte // their names
+	last       *topic // the last one in them
+}
+
+// nodes returns the active producers with the topics that their active sessions have. The topics come
+// sorted because they are visited in their order.
+func (s *State) nodes() []*node {
+	nodes := make([]*node, 0, s.counts.Producers)
+	of := make(map[*identity]*node, s.counts.Sessions+s.counts.Orphans) // the active sessions
+	s.producers.Scan(func(p *producer) bool {
+		if !p.active() {
+			return true
+		}
+		n := &node{shown: p.shown()}
+		nodes = append(nodes, n)
+		for _, o := range p.sessions {
+			if o.active {
+				of[o.identity] = n
 			}
-			last = h.session
-			nodes[k] = append(nodes[k], nodeTopic{name, t.tombstone(k) != 0})
+		}
+		return true
+	})
+	s.topics.Scan(func(_ string, t *topic) bool {
+		for _, h := range t.holders {
+			if n := of[h.session]; n != nil && n.last != t {
+				n.add(t)
+			}
 		}
 		return true
 	})
 	return nodes
 }
 
-func (s *State) activeSessions() map[*identity]bool {
-	active := make(map[*identity]bool, s.counts.Sessions+s.counts.Orphans)
-	s.producers.Scan(func(p *producer) bool {
-		for _, o := range p.sessions {
-			active[o.identity] = o.active
-		}
-		return true
-	})
-	return active
+func (n *node) add(t *topic) {
+	if n.last != nil {
+		n.tombstones, n.topics = append(n.tombstones, ','), append(n.topics, ',')
+	}
+	n.tombstones = strconv.AppendBool(n.tombstones, t.tombstone(n.shown.producer) != 0)
+	n.topics = appendName(n.topics, t.name)
+	n.last = t
 }
 
-type nodeTopic struct {
-	name       string
-	tombstoned bool
+func (n *node) size() int {
+	return len(n.shown.rendered) + len(n.tombstones) + len(n.topics) + len(`,,"tombstones":[],"topics":[]`)
 }
 
-func appendNode(b []byte, shown *session, topics []nodeTopic) []byte {
-	b = append(b, shown.rendered[:len(shown.rendered)-1]...) // without its closing brace
+func (n *node) append(b []byte) []byte {
+	b = append(b, n.shown.rendered[:len(n.shown.rendered)-1]...) // without its closing brace
 	b = append(b, `,"tombstones":[`...)
-	for i, t := range topics {
-		b = strconv.AppendBool(comma(b, i), t.tombstoned)
-	}
+	b = append(b, n.tombstones...)
 	b = append(b, `],"topics":[`...)
-	for i, t := range topics {
-		b = appendName(comma(b, i), t.name)
-	}
+	b = append(b, n.topics...)
 	return append(b, `]}`...)
 }
 

@@ -8,16 +8,17 @@ import (
 )
 
 // topic is one topic in one state. Once the entry that made it is done it never changes: the next
-// entry that touches the topic works on a clone. So whatever is rendered of it can be kept.
+// entry that touches the topic works on a clone. So whatever is rendered of it can be kept. What a
+// listing reads of every topic comes first, to be in one line of the processor's cache.
 type topic struct {
-	name     string
-	modified uint64 // index of the entry that made this value; while that entry is applied, it may be altered
+	holders    []*holder   // sorted by producer, then serial
+	tombstones []tombstone // sorted by producer; each producer here has a holder
+	name       string
 	// registered says whether the topic exists. Channels may outlive it: nsqlookupd forgets an
 	// ephemeral topic when its last producer unregisters it, but not the topic's channels.
 	registered bool
+	modified   uint64       // index of the entry that made this value; while that entry is applied, it may be altered
 	channels   []channel    // sorted by name
-	holders    []*holder    // sorted by producer, then serial
-	tombstones []tombstone  // sorted by producer; each producer here has a holder
 	answers    topicAnswers // rendered when first asked for
 }
 
@@ -32,9 +33,11 @@ type channel struct {
 	holders int
 }
 
-// holder is a session's registration of a topic and of some of its channels. It never changes.
+// holder is a session's registration of a topic and of some of its channels. Like a topic it changes
+// only while the entry that made it is applied.
 type holder struct {
 	session  *identity
+	modified uint64   // index of that entry
 	channels []string // sorted
 }
 
@@ -102,21 +105,27 @@ func (h *holder) has(channel string) bool {
 	return found
 }
 
-// with returns the holder with one more channel.
-func (h *holder) with(channel string) *holder {
-	i, _ := slices.BinarySearch(h.channels, channel)
-	channels := make([]string, 0, len(h.channels)+1)
-	channels = append(append(append(channels, h.channels[:i]...), channel), h.channels[i:]...)
-	return &holder{session: h.session, channels: channels}
+// ownHolder returns the holder at i in a value that the entry which owns the topic may alter.
+func (t *topic) ownHolder(i int) *holder {
+	h := t.holders[i]
+	if h.modified != t.modified {
+		h = &holder{session: h.session, modified: t.modified, channels: slices.Clone(h.channels)}
+		t.holders[i] = h
+	}
+	return h
 }
 
-// without returns the holder without one of its channels.
-func (h *holder) without(channel string) *holder {
-	channels := slices.Clone(h.channels)
-	if i, found := slices.BinarySearch(channels, channel); found {
-		channels = slices.Delete(channels, i, i+1)
+// add gives the holder a channel that it has not.
+func (h *holder) add(channel string) {
+	i, _ := slices.BinarySearch(h.channels, channel)
+	h.channels = slices.Insert(h.channels, i, channel)
+}
+
+// drop takes one of its channels from the holder.
+func (h *holder) drop(channel string) {
+	if i, found := slices.BinarySearch(h.channels, channel); found {
+		h.channels = slices.Delete(h.channels, i, i+1)
 	}
-	return &holder{session: h.session, channels: channels}
 }
 
 // identity is what never changes of a session. The order of identities is that of listings:

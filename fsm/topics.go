@@ -159,7 +159,7 @@ func (r *Registry) register(s *liveSession, name, channelName string) {
 	}
 	t = r.own(t)
 	if !held {
-		t.holders = slices.Insert(t.holders, i, &holder{session: s.identity})
+		t.holders = slices.Insert(t.holders, i, &holder{session: s.identity, modified: t.modified})
 		s.topics[t.name] = struct{}{}
 		r.add(r.hash.topicRegistration(s.serial, t.name))
 		r.work.nodesListed = true
@@ -170,7 +170,7 @@ func (r *Registry) register(s *liveSession, name, channelName string) {
 	t = r.addChannel(t, channelName)
 	c, _ := t.findChannel(channelName)
 	t.channels[c].holders++
-	t.holders[i] = t.holders[i].with(t.channels[c].name)
+	t.ownHolder(i).add(t.channels[c].name)
 	r.add(r.hash.channelRegistration(s.serial, t.name, channelName))
 }
 
@@ -220,10 +220,10 @@ func (r *Registry) withOrphans(s *liveSession) []*identity {
 
 // releaseChannel takes a channel from the holder at i.
 func (r *Registry) releaseChannel(t *topic, i int, name string) {
-	h := t.holders[i]
+	h := t.ownHolder(i)
 	c, _ := t.findChannel(name)
 	t.channels[c].holders--
-	t.holders[i] = h.without(name)
+	h.drop(name)
 	r.remove(r.hash.channelRegistration(h.session.serial, t.name, name))
 }
 
