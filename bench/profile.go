@@ -16,6 +16,9 @@ const profileSeconds = 5
 func (b *bench) profile(what string, s *system) (done func()) {
 	var wg sync.WaitGroup
 	if b.profiles != "" {
+		if err := os.MkdirAll(b.profiles, 0o700); err != nil {
+			b.say("no profiles: %v", err)
+		}
 		for _, l := range s.servers {
 			path := filepath.Join(b.profiles, fmt.Sprintf("%s-%s-%d.prof", what, l.name, l.pid()))
 			wg.Go(func() {

@@ -15,6 +15,8 @@ const (
 	// maxChangeBytes bounds a change by what package fsm takes for a text. An entry with a longer one
 	// is refused as a whole, however often it is sent, and with it all that comes after.
 	maxChangeBytes = 64 << 10
+	// maxHeaderBytes is room for what comes before and behind the changes of an entry.
+	maxHeaderBytes = 128
 	// maxQueuedBytes bounds the changes that wait; beyond it new ones are refused with
 	// ErrOverloaded. Ends of sessions are always taken: there are no more than connections.
 	maxQueuedBytes = 64 << 20
@@ -33,11 +35,13 @@ type journal struct {
 	first       uint64
 	sent        uint64 // number of the last change handed to Raft
 	bytes       int    // in the queue
+	spare       []byte // memory for the next changes
 	closed      bool
 	lost        bool          // the registry takes this replica for lost, until a batch of it is applied
 	hello       bool          // send a batch though there may be nothing to say
 	unsent      chan struct{} // holds a token when there may be changes to send
 	advanced    chan struct{} // closed and replaced when applied grows; nil while nobody waits
+	crowd       crowd
 }
 
 type queued struct {
@@ -57,15 +61,15 @@ func newJournal(id string, incarnation uint64) *journal {
 // append queues a change and returns its number. A change that no entry may carry is refused here:
 // in the queue it would hold up all that come after it.
 func (j *journal) append(c fsm.Change, owner completer) (uint64, error) {
-	encoded := fsm.AppendChange(nil, c)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	encoded := j.encode(c)
 	if len(encoded) > maxChangeBytes {
 		return 0, ErrTooLarge
 	}
 	if err := fsm.CheckChange(encoded); err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
 	if j.closed {
 		return 0, ErrClosed
 	}
@@ -76,6 +80,19 @@ func (j *journal) append(c fsm.Change, owner completer) (uint64, error) {
 	j.bytes += len(encoded)
 	j.wake()
 	return j.first + uint64(len(j.queue)) - 1, nil
+}
+
+// encode encodes a change. Many of them share a piece of memory, which goes when all of them are applied.
+func (j *journal) encode(c fsm.Change) []byte {
+	const usual = 256 // bytes of a change; a longer one gets memory of its own
+	if cap(j.spare) < usual {
+		j.spare = make([]byte, 0, 64*usual)
+	}
+	encoded := fsm.AppendChange(j.spare, c)
+	if len(encoded) <= cap(j.spare) {
+		j.spare = encoded[len(encoded):]
+	}
+	return encoded[:len(encoded):len(encoded)]
 }
 
 // batch is an entry on its way: the changes from first to last.
@@ -90,21 +107,25 @@ func (j *journal) next() (batch, bool) {
 	defer j.mu.Unlock()
 	from := max(j.sent+1, j.first)
 	start := int(from - j.first)
-	var changes []byte
-	n := start
+	if len(j.queue) == start && !j.hello {
+		return batch{}, false
+	}
+	n, size := start, 0
 	for ; n < len(j.queue) && n-start < maxBatchChanges; n++ {
-		if n > start && len(changes)+len(j.queue[n].change) > maxBatchBytes {
+		if n > start && size+len(j.queue[n].change) > maxBatchBytes {
 			break
 		}
-		changes = append(changes, j.queue[n].change...)
-	}
-	if n == start && !j.hello {
-		return batch{}, false
+		size += len(j.queue[n].change)
 	}
 	j.hello = false
 	h := fsm.Header{Replica: j.id, Incarnation: j.incarnation, First: from}
 	j.sent = from + uint64(n-start) - 1
-	return batch{first: from, last: j.sent, entry: h.AppendEntry(nil, n-start, changes)}, true
+	changes := make([]byte, 0, size)
+	for _, q := range j.queue[start:n] {
+		changes = append(changes, q.change...)
+	}
+	entry := h.AppendEntry(make([]byte, 0, size+maxHeaderBytes), n-start, changes)
+	return batch{first: from, last: j.sent, entry: entry}, true
 }
 
 // setLost notes whether the registry takes this replica for lost. While it does, a batch is sent,
@@ -174,6 +195,7 @@ func (j *journal) observe(last uint64, result func(number uint64) error) {
 			close(j.advanced)
 			j.advanced = nil
 		}
+		j.crowd.admit(j.first - 1 + maxAhead)
 	}
 	j.mu.Unlock()
 	for i, q := range done {

@@ -86,6 +86,9 @@ func (r *Replica) watchReplicas(ctx context.Context) error {
 		case o := <-l.events:
 			l.observe(o)
 			r.router.moved()
+			if to, is := o.Data.(raft.LeaderObservation); is && to.LeaderID != "" {
+				r.sender.moved()
+			}
 			continue
 		case <-t.C:
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -16,7 +17,7 @@ import (
 // Persist.
 type machine struct {
 	registry *fsm.Registry
-	// applied is called after each entry of this replica's registry, restored after each snapshot
+	// applied is called for each entry that this replica's registry shows, restored after each snapshot
 	// that replaced it. They must not block.
 	applied  func(*fsm.Outcome)
 	restored func()
@@ -32,33 +33,64 @@ type machine struct {
 // refusal is what Apply answers to whoever proposed an entry that was refused as a whole.
 type refusal struct{ err error }
 
+// publishEvery is how many entries become visible together at most: they are as late as the last.
+const publishEvery = 16
+
 // Apply implements raft.FSM. It answers nil or a refusal.
-func (m *machine) Apply(entry *raft.Log) any {
-	if m.stopped {
-		return nil
+func (m *machine) Apply(entry *raft.Log) any { return m.ApplyBatch([]*raft.Log{entry})[0] }
+
+// ApplyBatch implements raft.BatchingFSM; it answers as Apply does for each entry. The library hands it
+// entries that change the configuration too. With them counted as applied it takes a snapshot after
+// one, which else it would refuse.
+func (m *machine) ApplyBatch(entries []*raft.Log) []any {
+	answers := make([]any, 0, len(entries))
+	for group := range slices.Chunk(entries, publishEvery) {
+		answers = append(answers, m.applyGroup(group)...)
 	}
-	outcome, err := m.registry.Apply(entry.Index, entry.Data)
-	if err != nil {
-		// Skipping what the others apply would make this replica's answers differ from theirs.
-		m.stopped = true
-		m.failed(fmt.Errorf("apply entry %d: %w", entry.Index, err))
-		return nil
-	}
-	m.once.Do(m.begun)
-	m.index.Store(entry.Index)
-	m.applied(outcome)
-	if outcome.Err != nil {
-		return refusal{outcome.Err}
-	}
-	return nil
+	return answers
 }
 
-// StoreConfiguration implements raft.ConfigurationStore. With it the library counts entries that
-// change the configuration as applied; else it would refuse to take a snapshot after one.
-func (m *machine) StoreConfiguration(index uint64, _ raft.Configuration) {
+func (m *machine) applyGroup(entries []*raft.Log) []any {
+	answers := make([]any, len(entries))
+	var outcomes []*fsm.Outcome
+	var index uint64
+	for i, entry := range entries {
+		if m.stopped {
+			break
+		}
+		if entry.Type == raft.LogConfiguration {
+			index = entry.Index
+			continue
+		}
+		outcome, err := m.registry.Stage(entry.Index, entry.Data)
+		if err != nil {
+			// Skipping what the others apply would make this replica's answers differ from theirs.
+			m.stopped = true
+			m.failed(fmt.Errorf("apply entry %d: %w", entry.Index, err))
+			break
+		}
+		index = entry.Index
+		outcomes = append(outcomes, outcome)
+		if outcome.Err != nil {
+			answers[i] = refusal{outcome.Err}
+		}
+	}
+	m.show(index, outcomes)
+	return answers
+}
+
+// show publishes what was applied up to index, 0 for nothing, and tells of it.
+func (m *machine) show(index uint64, outcomes []*fsm.Outcome) {
+	if index == 0 {
+		return
+	}
 	m.once.Do(m.begun)
-	if !m.stopped {
-		m.index.Store(index)
+	if len(outcomes) > 0 {
+		m.registry.Publish()
+	}
+	m.index.Store(index)
+	for _, o := range outcomes {
+		m.applied(o)
 	}
 }
 

@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -67,7 +68,7 @@ func TestMachineThatCannotGoOn(t *testing.T) {
 			l.Apply(&raft.Log{Index: 3, Data: data})
 			l.Apply(&raft.Log{Index: 4, Data: journalEntry(1, 2, topicChange(1))})
 			l.Apply(&raft.Log{Index: 5, Data: data})
-			l.StoreConfiguration(6, raft.Configuration{})
+			l.Apply(&raft.Log{Index: 6, Type: raft.LogConfiguration})
 			if len(l.failures) != 1 || !strings.Contains(l.failures[0].Error(), "entry 3") {
 				t.Errorf("failures %v, want one, at entry 3", l.failures)
 			}
@@ -83,9 +84,44 @@ func TestMachineThatCannotGoOn(t *testing.T) {
 
 func TestMachineCountsConfigurations(t *testing.T) {
 	l := newMachineLog()
-	l.StoreConfiguration(1, raft.Configuration{})
+	l.Apply(&raft.Log{Index: 1, Type: raft.LogConfiguration})
 	if l.index.Load() != 1 || l.begins != 1 || l.told != 0 {
 		t.Errorf("index %d, begun %d times, told %d times", l.index.Load(), l.begins, l.told)
+	}
+}
+
+// A batch is what its entries are one by one, refusals, configurations and all; what comes behind an
+// entry that cannot be applied is not.
+func TestMachineBatch(t *testing.T) {
+	entries := []*raft.Log{
+		{Index: 2, Data: journalEntry(1, 1, fsm.OpenReplica("r1"))},
+		{Index: 3, Type: raft.LogConfiguration},
+		{Index: 4, Data: journalEntry(1, 9, topicChange(9))},
+	}
+	for n := range 2 * publishEvery {
+		entries = append(entries, &raft.Log{Index: uint64(5 + n), Data: journalEntry(1, uint64(2+n), topicChange(n))})
+	}
+	whole, single := newMachineLog(), newMachineLog()
+	answers := whole.ApplyBatch(entries)
+	for i, e := range entries {
+		got, _ := answers[i].(refusal)
+		want, refused := single.Apply(e).(refusal)
+		if refused != (i == 2) || fmt.Sprint(got.err) != fmt.Sprint(want.err) {
+			t.Errorf("entry %d: answered %v in a batch, %v by itself", e.Index, got.err, want.err)
+		}
+	}
+	last := entries[len(entries)-1].Index
+	if whole.registry.State().Fingerprint() != single.registry.State().Fingerprint() || whole.registry.State().Index() != last ||
+		whole.index.Load() != last || whole.told != single.told || whole.begins != 1 {
+		t.Errorf("at %d, told %d times, begun %d times", whole.index.Load(), whole.told, whole.begins)
+	}
+	answers = whole.ApplyBatch([]*raft.Log{
+		{Index: last + 1, Data: journalEntry(2, 1, fsm.OpenReplica("r1"))},
+		{Index: last + 2, Data: []byte("corrupt")},
+		{Index: last + 3, Data: journalEntry(2, 2, topicChange(99))},
+	})
+	if len(answers) != 3 || len(whole.failures) != 1 || whole.index.Load() != last+1 || whole.registry.State().Index() != last+1 {
+		t.Errorf("%d answers, failures %v, at %d", len(answers), whole.failures, whole.index.Load())
 	}
 }
 

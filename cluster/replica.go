@@ -71,6 +71,7 @@ type network struct {
 	caller    caller
 	answers   *callServer
 	router    *router
+	sender    *sender
 	poker     *poker
 	transport transport
 }
@@ -180,10 +181,10 @@ func (r *Replica) startTasks(logger hclog.Logger) {
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
 	r.tasks, ctx = errgroup.WithContext(ctx)
-	s := newSender(r.journal, r.router, r.fenced)
+	r.sender = newSender(r.journal, r.router, r.fenced)
 	pilot := r.newPilot(logger.Named("autopilot"))
 	for _, task := range []func(context.Context) error{
-		s.send, s.collect, r.form, r.gossip.keepJoining, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,
+		r.sender.send, r.sender.collect, r.form, r.gossip.keepJoining, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,
 		r.fresh.leader.run, r.fresh.linearizable.run,
 		r.sessions.watchSilence, r.watchOrphans, r.watchLeader, r.watchReplicas, r.checkpoints,
 		func(ctx context.Context) error { return r.pilotWhileLeading(ctx, pilot) },

@@ -33,6 +33,7 @@ type sender struct {
 	fenced   func(*fsm.IncarnationError) error // the registry knows a greater incarnation: begin anew, or fail
 	inFlight chan func(context.Context) error
 	trouble  chan struct{} // holds a token when a batch failed
+	hope     chan struct{} // holds a token when there may be another leader
 }
 
 func newSender(j *journal, to proposer, fenced func(*fsm.IncarnationError) error) *sender {
@@ -42,6 +43,7 @@ func newSender(j *journal, to proposer, fenced func(*fsm.IncarnationError) error
 		fenced:   fenced,
 		inFlight: make(chan func(context.Context) error, maxInFlight),
 		trouble:  make(chan struct{}, 1),
+		hope:     make(chan struct{}, 1),
 	}
 }
 
@@ -52,15 +54,36 @@ func (s *sender) send(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-s.trouble:
-			if !pause(ctx, resendPause) {
-				return nil
-			}
+			s.calmDown(ctx)
 			s.journal.rewind()
 		case <-s.journal.unsent:
 			if !s.drain(ctx) {
 				return nil
 			}
 		}
+	}
+}
+
+// calmDown waits before batches are sent again, unless another leader comes.
+func (s *sender) calmDown(ctx context.Context) {
+	select {
+	case <-s.hope: // of a leader that the batch may have failed with
+	default:
+	}
+	t := time.NewTimer(resendPause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.hope:
+	case <-ctx.Done():
+	}
+}
+
+// moved is told that there may be another leader. It does not block.
+func (s *sender) moved() {
+	select {
+	case s.hope <- struct{}{}:
+	default:
 	}
 }
 

@@ -190,6 +190,49 @@ func TestSenderWhateverHappens(t *testing.T) {
 	}
 }
 
+// When there is another leader what failed is sent again at once, else after a pause.
+func TestSenderDoesNotPauseForANewLeader(t *testing.T) {
+	for _, moved := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			j := newJournal("id", 1)
+			var asked []time.Time
+			to := proposerFunc(func([]byte) func(context.Context) error {
+				if asked = append(asked, time.Now()); len(asked) == 1 {
+					return known(raft.ErrNotLeader)
+				}
+				j.observe(1, ok)
+				return known(nil)
+			})
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			s := newSender(j, to, neverFenced)
+			s.moved() // before the trouble: of no use
+			go func() { _ = s.collect(ctx) }()
+			go func() { _ = s.send(ctx) }()
+			mustAppend(t, j, topicChange(1), nil)
+			synctest.Wait()
+			time.Sleep(resendPause / 4)
+			if moved {
+				s.moved()
+			}
+			time.Sleep(resendPause)
+			stop()
+			synctest.Wait()
+			want := resendPause
+			if moved {
+				want = resendPause / 4
+			}
+			if len(asked) != 2 || asked[1].Sub(asked[0]) != want {
+				t.Errorf("moved %v: sent %d times, again after %v; want %v", moved, len(asked), asked[len(asked)-1].Sub(asked[0]), want)
+			}
+		})
+	}
+}
+
+type proposerFunc func([]byte) func(context.Context) error
+
+func (f proposerFunc) propose(entry []byte) func(context.Context) error { return f(entry) }
+
 func waitApplied(t testing.TB, j *journal, n int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,16 +17,19 @@ type Session struct {
 	evict    func()
 
 	mu       sync.Mutex
-	number   uint64                         // in the registry; another one once it was opened again
-	has      map[string]map[string]struct{} // topics and their channels: what the client has said
-	pending  int                            // changes that are not applied
-	below    chan struct{}                  // closed when pending falls; nil while nobody waits
-	lastPing time.Time                      // IDENTIFY counts as one
-	silence  time.Duration                  // since then
-	active   bool                           // what the registry was last told
+	number   uint64                    // in the registry; another one once it was opened again
+	has      map[registration]struct{} // what the client has said
+	pending  int                       // changes that are not applied
+	below    chan struct{}             // closed when pending falls; nil while nobody waits
+	lastPing time.Time                 // IDENTIFY counts as one
+	silence  time.Duration             // since then
+	active   bool                      // what the registry was last told
 	settled  bool
 	closed   bool
 }
+
+// registration is a topic that the session has, with "" for its channel, or a channel of it.
+type registration struct{ topic, channel string }
 
 // Register gives the session the topic, and the channel unless it is "". It may block for the
 // commit timeout; pending then says that the change is queued, but others before it still are too.
@@ -43,7 +48,7 @@ func (s *Session) change(c fsm.Change) (pending bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if !s.inWindow() {
+	if !s.inWindow(number) {
 		return true, nil
 	}
 	s.sessions.journal.ack(number)
@@ -68,33 +73,23 @@ func (s *Session) appendLocked(c fsm.Change) (uint64, error) {
 	s.pending++
 	switch c.Kind {
 	case fsm.KindRegister:
-		s.note(c.Topic, c.Channel)
+		s.has[registration{c.Topic, c.Channel}] = struct{}{}
 	case fsm.KindUnregister:
 		s.unnote(c.Topic, c.Channel)
 	}
 	return number, nil
 }
 
-func (s *Session) note(topic, channel string) {
-	channels, known := s.has[topic]
-	if !known {
-		s.has[topic] = nil
-	}
-	if channel == "" {
-		return
-	}
-	if channels == nil {
-		channels = make(map[string]struct{}, 1)
-		s.has[topic] = channels
-	}
-	channels[channel] = struct{}{}
-}
-
+// unnote forgets a channel, or with "" the whole topic. Of a topic whose last channel goes the topic
+// itself is left.
 func (s *Session) unnote(topic, channel string) {
 	if channel == "" {
-		delete(s.has, topic)
-	} else {
-		delete(s.has[topic], channel)
+		maps.DeleteFunc(s.has, func(r registration, _ struct{}) bool { return r.topic == topic })
+		return
+	}
+	if _, has := s.has[registration{topic, channel}]; has {
+		delete(s.has, registration{topic, channel})
+		s.has[registration{topic, ""}] = struct{}{}
 	}
 }
 
@@ -125,13 +120,8 @@ func (s *Session) reopenLocked(dropped uint64) error {
 		_, err := s.appendLocked(c)
 		errs = append(errs, err)
 	}
-	for topic, channels := range s.has {
-		if len(channels) == 0 {
-			queue(fsm.Register(0, topic, ""))
-		}
-		for channel := range channels {
-			queue(fsm.Register(0, topic, channel))
-		}
+	for _, r := range slices.Collect(maps.Keys(s.has)) { // queueing notes them again
+		queue(fsm.Register(0, r.topic, r.channel))
 	}
 	if s.settled {
 		queue(fsm.Settle(0))
@@ -142,20 +132,20 @@ func (s *Session) reopenLocked(dropped uint64) error {
 	return errors.Join(errs...)
 }
 
-// inWindow waits until no more of the session's changes are on their way than the window allows;
-// false when that takes longer than the commit timeout.
-func (s *Session) inWindow() bool {
-	if below := s.over(); below != nil {
-		return s.await(below)
+// inWindow waits until no more of the session's changes are on their way than the window allows, and
+// no more of the whole replica's before this one than it says OK to; false when that takes longer than
+// the commit timeout.
+func (s *Session) inWindow(number uint64) bool {
+	room, below := s.sessions.journal.room(number), s.over()
+	if room == nil && below == nil {
+		return true
 	}
-	return true
-}
-
-func (s *Session) await(below <-chan struct{}) bool {
 	t := time.NewTimer(s.sessions.cfg.CommitTimeout)
 	defer t.Stop()
-	for below != nil {
+	for room != nil || below != nil {
 		select {
+		case <-room:
+			room = nil
 		case <-below:
 			below = s.over()
 		case <-t.C:

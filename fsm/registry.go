@@ -9,12 +9,11 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// Registry is the replicated state. One goroutine at a time calls Apply, Restore and Watch's
-// notifications follow from it; State, FingerprintAt and Watch may be called by any.
+// Registry is the replicated state. One goroutine at a time calls Stage, Publish, Apply and Restore,
+// and Watch's notifications follow from them; State, FingerprintAt and Watch may be called by any.
 //
-// Everything that a State shows is immutable: an entry alters copies, and publishes them as the
-// next State when all of its changes are in. So a reader never waits, never sees half an entry,
-// and a snapshot is just a State.
+// Everything that a State shows is immutable: entries alter copies, and Publish makes them the
+// next State. So a reader never waits, never sees half an entry, and a snapshot is just a State.
 type Registry struct {
 	published atomic.Pointer[State]
 	ring      ring
@@ -23,6 +22,7 @@ type Registry struct {
 
 	// What follows belongs to the goroutine that applies.
 	index     uint64 // of the entry being applied
+	shown     uint64 // that of the last one published: what was made since then nobody else has seen
 	serial    uint64 // the last number given to a session or a tombstone
 	sum       Fingerprint
 	counts    Counts
@@ -31,9 +31,9 @@ type Registry struct {
 	sessions  map[SessionKey]*liveSession
 	replicas  []replica // sorted by id
 
-	entry   entry   // decoded; its memory is reused
-	work    work    // what the entry being applied has done so far
-	outcome Outcome // of the entry being applied
+	entry   entry    // decoded; its memory is reused
+	work    work     // what was done since the last Publish
+	outcome *Outcome // of the entry being applied
 	hash    hasher
 }
 
@@ -44,11 +44,11 @@ type liveSession struct {
 	topics map[string]struct{}
 }
 
-// work is what publish has to know of an entry.
+// work is what Publish has to know of the entries before it.
 type work struct {
-	topicsListed bool     // a topic came or went
-	nodesListed  bool     // something that /nodes shows changed
-	touched      []string // topics made, altered or deleted
+	topicsListed uint64   // index of the newest entry with which a topic came or went, 0 for none
+	nodesListed  uint64   // likewise, something that /nodes shows changed
+	touched      []string // topics made, altered or deleted; once for each entry
 }
 
 // New returns an empty registry.
@@ -62,7 +62,7 @@ func New() *Registry {
 
 // reset makes the applying side empty.
 func (r *Registry) reset() {
-	r.index, r.serial = 0, 0
+	r.index, r.shown, r.serial = 0, 0, 0
 	r.counts = Counts{}
 	r.topics = btree.NewMap[string, *topic](16)
 	r.producers = btree.NewBTreeGOptions(func(a, b *producer) bool {
@@ -107,17 +107,26 @@ var (
 	ErrHeld = errors.New("topic or channel is held by a session")
 )
 
-// Apply applies the entry at index, which must be greater than that of any before. The outcome is
-// valid until the next call. An error means that this replica must stop: the entry is corrupt
-// here, or of a newer version.
+// Apply is Stage and Publish.
 func (r *Registry) Apply(index uint64, data []byte) (*Outcome, error) {
+	o, err := r.Stage(index, data)
+	if err == nil {
+		r.Publish()
+	}
+	return o, err
+}
+
+// Stage applies the entry at index, which must be greater than that of any before. What it has done is
+// seen with the next Publish. An error means that this replica must stop, and that nothing was
+// applied: the entry is corrupt here, or of a newer version.
+func (r *Registry) Stage(index uint64, data []byte) (*Outcome, error) {
 	err := r.entry.decode(data)
 	if errors.Is(err, ErrTooNew) || errors.Is(err, ErrCorrupt) {
 		return nil, err
 	}
 	r.index = index
-	r.outcome = Outcome{First: 1, Events: r.outcome.Events[:0]}
-	serial := r.serial
+	r.outcome = &Outcome{First: 1}
+	serial, touched := r.serial, len(r.work.touched)
 	switch {
 	case err != nil:
 		r.outcome.Err = err
@@ -130,19 +139,20 @@ func (r *Registry) Apply(index uint64, data []byte) (*Outcome, error) {
 		r.sum = r.sum.minus(r.hash.serial(serial)).plus(r.hash.serial(r.serial))
 	}
 	clear(r.entry.changes) // they share the memory of the whole entry
-	r.publish()
-	return &r.outcome, nil
+	r.ring.add(r.index, r.sum)
+	r.changed.add(r.index, r.work.touched[touched:])
+	return r.outcome, nil
 }
 
-// publish makes what was applied visible, all at once.
-func (r *Registry) publish() {
+// Publish makes visible what was staged, all at once. To publish several entries together is cheaper
+// than each by itself: what they share is copied once.
+func (r *Registry) Publish() {
 	s := r.state(r.published.Load())
-	r.ring.add(s.index, s.fingerprint)
-	r.changed.add(s.index, r.work.touched)
 	r.published.Store(s)
+	r.shown = s.index
 	r.watch.notify(&r.work)
-	r.work.topicsListed, r.work.nodesListed = false, false
-	r.work.touched = r.work.touched[:0]
+	clear(r.work.touched)
+	r.work = work{touched: r.work.touched[:0]}
 }
 
 func (r *Registry) applyDecisions(changes []Change) {

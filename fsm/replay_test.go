@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -12,25 +13,30 @@ import (
 // replayed is a registry and what it said after each entry.
 type replayed struct {
 	r     *Registry
-	trail []string
+	said  []string // of each entry
+	trail []string // the same, with what it left
+}
+
+func said(o *Outcome) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d-%d %s %v", o.First, o.Last, refusal(o.Err), o.Results)
+	for _, event := range o.Events {
+		if event.Kind != Diverged { // depends on which fingerprints a replica remembers
+			fmt.Fprintf(&b, " %+v", event)
+		}
+	}
+	return b.String()
 }
 
 // replay feeds entries and notes what each left; asked says whether listings are asked for on the
 // way, as on a busy replica, or never.
 func (p *replayed) replay(t *rapid.T, entries []logged, asked bool) {
 	for _, e := range entries {
-		o := mustApply(t, p.r, e.index, e.data)
-		var b bytes.Buffer
-		fmt.Fprintf(&b, "%d-%d %s %v", o.First, o.Last, refusal(o.Err), o.Results)
-		for _, event := range o.Events {
-			if event.Kind != Diverged { // depends on which fingerprints a replica remembers
-				fmt.Fprintf(&b, " %+v", event)
-			}
-		}
+		p.said = append(p.said, said(mustApply(t, p.r, e.index, e.data)))
 		if asked {
 			ask(p.r.State(), topicNames)
 		}
-		p.trail = append(p.trail, fmt.Sprintf("%s\n%s\n%x", b.String(), p.r.State().Fingerprint(),
+		p.trail = append(p.trail, fmt.Sprintf("%s\n%s\n%x", p.said[len(p.said)-1], p.r.State().Fingerprint(),
 			snapshot(t, p.r.State())))
 	}
 }

@@ -83,7 +83,7 @@ func (r *Registry) admit(h Header, changes []Change) (skip int, err error) {
 }
 
 func (r *Registry) record(number uint64, err error) {
-	o := &r.outcome
+	o := r.outcome
 	o.Last = number
 	if err != nil && o.Results == nil {
 		o.Results = make([]error, number-o.First, number-o.First+1)

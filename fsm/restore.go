@@ -24,7 +24,7 @@ func (r *Registry) Restore(src io.Reader) error {
 	}
 	r.index, r.serial, r.sum, r.counts = b.r.index, b.r.serial, b.r.sum, b.r.counts
 	r.topics, r.producers, r.sessions, r.replicas = b.r.topics, b.r.producers, b.r.sessions, b.r.replicas
-	r.work = work{}
+	r.work, r.shown = work{}, r.index
 	s := r.state(nil)
 	s.allTopics.modified, s.allNodes.modified = h.topicsModified, h.nodesModified
 	r.ring.reset()

@@ -39,7 +39,7 @@ func (r *Registry) insert(s *session) *liveSession {
 	r.sessions[s.key] = live
 	r.count(s, 1)
 	r.add(r.hash.session(s))
-	r.work.nodesListed = true
+	r.work.nodesListed = r.index
 	return live
 }
 
@@ -73,7 +73,7 @@ func (r *Registry) alter(live *liveSession, next session) {
 // all that shows it changes.
 func (r *Registry) replaceProducer(old, next *producer) {
 	r.producers.Set(next)
-	r.work.nodesListed = true
+	r.work.nodesListed = r.index
 	if old.shown().serial != next.shown().serial {
 		for _, s := range next.sessions {
 			r.touchTopics(r.sessions[s.key])
@@ -149,7 +149,7 @@ func (r *Registry) endSession(s *liveSession) {
 	delete(r.sessions, s.key)
 	r.count(s.session, -1)
 	r.remove(r.hash.session(s.session))
-	r.work.nodesListed = true
+	r.work.nodesListed = r.index
 	p := r.producer(s.producer)
 	if next := p.without(s.serial); next != nil {
 		r.replaceProducer(p, next)

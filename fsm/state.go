@@ -55,14 +55,14 @@ func (r *Registry) state(before *State) *State {
 	} else {
 		s.topics = before.topics
 	}
-	if r.work.topicsListed || before == nil {
-		s.allTopics = &listing{modified: r.index}
+	if r.work.topicsListed > 0 || before == nil {
+		s.allTopics = &listing{modified: r.work.topicsListed}
 	} else {
 		s.allTopics = before.allTopics
 	}
-	if r.work.nodesListed || before == nil {
+	if r.work.nodesListed > 0 || before == nil {
 		s.producers = r.producers.Copy()
-		s.allNodes = &listing{modified: r.index}
+		s.allNodes = &listing{modified: r.work.nodesListed}
 	} else {
 		s.producers, s.allNodes = before.producers, before.allNodes
 	}

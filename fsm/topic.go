@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// topic is one topic in one state. Once the entry that made it is done it never changes: the next
-// entry that touches the topic works on a clone. So whatever is rendered of it can be kept. What a
+// topic is one topic in one state. Once a State shows it it never changes: the next entry that
+// touches the topic works on a clone. So whatever is rendered of it can be kept. What a
 // listing reads of every topic comes first, to be in one line of the processor's cache.
 type topic struct {
 	holders    []*holder   // sorted by producer, then serial
@@ -17,7 +17,7 @@ type topic struct {
 	// registered says whether the topic exists. Channels may outlive it: nsqlookupd forgets an
 	// ephemeral topic when its last producer unregisters it, but not the topic's channels.
 	registered bool
-	modified   uint64       // index of the entry that made this value; while that entry is applied, it may be altered
+	modified   uint64       // index of the entry that made this value, or was the last to alter it
 	channels   []channel    // sorted by name
 	answers    topicAnswers // rendered when first asked for
 }
@@ -33,11 +33,11 @@ type channel struct {
 	holders int
 }
 
-// holder is a session's registration of a topic and of some of its channels. Like a topic it changes
-// only while the entry that made it is applied.
+// holder is a session's registration of a topic and of some of its channels. Like a topic it
+// does not change once a State shows it.
 type holder struct {
 	session  *identity
-	modified uint64   // index of that entry
+	modified uint64   // index of the entry that made this value
 	channels []string // sorted
 }
 
@@ -105,10 +105,11 @@ func (h *holder) has(channel string) bool {
 	return found
 }
 
-// ownHolder returns the holder at i in a value that the entry which owns the topic may alter.
-func (t *topic) ownHolder(i int) *holder {
+// ownHolder returns the holder at i in a value that the entry which owns the topic may alter. Up to the
+// index that is shown, States show the values that were made.
+func (t *topic) ownHolder(i int, shown uint64) *holder {
 	h := t.holders[i]
-	if h.modified != t.modified {
+	if h.modified <= shown {
 		h = &holder{session: h.session, modified: t.modified, channels: slices.Clone(h.channels)}
 		t.holders[i] = h
 	}

@@ -5,12 +5,17 @@ import "slices"
 // What changes do to topics and channels. All of them work on topics that own has given out.
 
 // own returns a value of the topic that the entry being applied may alter, and counts the topic
-// as touched: what it shows may differ from now on.
+// as touched: what it shows may differ from now on. A value that no State shows is altered itself.
 func (r *Registry) own(t *topic) *topic {
-	if t.modified == r.index {
+	switch {
+	case t.modified == r.index:
 		return t
+	case t.modified <= r.shown:
+		return r.put(t.clone(r.index))
 	}
-	return r.put(t.clone(r.index))
+	t.modified = r.index
+	r.work.touched = append(r.work.touched, t.name)
+	return t
 }
 
 func (r *Registry) put(t *topic) *topic {
@@ -37,7 +42,7 @@ func (r *Registry) createTopic(name string) *topic {
 		t.registered = true
 		r.counts.Topics++
 		r.add(r.hash.topic(t.name))
-		r.work.topicsListed = true
+		r.work.topicsListed = r.index
 	}
 	return t
 }
@@ -69,7 +74,7 @@ func (r *Registry) dropTopic(t *topic) {
 		t.registered = false
 		r.counts.Topics--
 		r.remove(r.hash.topic(t.name))
-		r.work.topicsListed = true
+		r.work.topicsListed = r.index
 	}
 	r.forget(t)
 }
@@ -162,7 +167,7 @@ func (r *Registry) register(s *liveSession, name, channelName string) {
 		t.holders = slices.Insert(t.holders, i, &holder{session: s.identity, modified: t.modified})
 		s.topics[t.name] = struct{}{}
 		r.add(r.hash.topicRegistration(s.serial, t.name))
-		r.work.nodesListed = true
+		r.work.nodesListed = r.index
 	}
 	if channelName == "" {
 		return
@@ -170,7 +175,7 @@ func (r *Registry) register(s *liveSession, name, channelName string) {
 	t = r.addChannel(t, channelName)
 	c, _ := t.findChannel(channelName)
 	t.channels[c].holders++
-	t.ownHolder(i).add(t.channels[c].name)
+	t.ownHolder(i, r.shown).add(t.channels[c].name)
 	r.add(r.hash.channelRegistration(s.serial, t.name, channelName))
 }
 
@@ -220,7 +225,7 @@ func (r *Registry) withOrphans(s *liveSession) []*identity {
 
 // releaseChannel takes a channel from the holder at i.
 func (r *Registry) releaseChannel(t *topic, i int, name string) {
-	h := t.ownHolder(i)
+	h := t.ownHolder(i, r.shown)
 	c, _ := t.findChannel(name)
 	t.channels[c].holders--
 	h.drop(name)
@@ -238,7 +243,7 @@ func (r *Registry) dropHolder(t *topic, i int) {
 	t.holders = slices.Delete(t.holders, i, i+1)
 	delete(r.sessions[h.session.key].topics, t.name)
 	r.remove(r.hash.topicRegistration(h.session.serial, t.name))
-	r.work.nodesListed = true
+	r.work.nodesListed = r.index
 	if k := h.session.producer; !t.holds(k) {
 		r.dropTombstone(t, k)
 	}
@@ -268,7 +273,7 @@ func (r *Registry) setTombstone(t *topic, stone tombstone) {
 	t.tombstones = slices.Insert(t.tombstones, i, stone)
 	r.counts.Tombstones++
 	r.add(r.hash.tombstone(t.name, stone))
-	r.work.nodesListed = true
+	r.work.nodesListed = r.index
 	r.event(Event{Kind: TombstoneSet, ID: stone.id, Topic: t.name, Producer: stone.producer})
 }
 
@@ -281,7 +286,7 @@ func (r *Registry) dropTombstone(t *topic, k ProducerKey) {
 	t.tombstones = slices.Delete(t.tombstones, i, i+1)
 	r.counts.Tombstones--
 	r.remove(r.hash.tombstone(t.name, stone))
-	r.work.nodesListed = true
+	r.work.nodesListed = r.index
 	r.event(Event{Kind: TombstoneGone, ID: stone.id, Topic: t.name, Producer: k})
 }
 

@@ -69,7 +69,7 @@ func (r *Registry) Waiters() int {
 	return n
 }
 
-// notify wakes those who wait for what an entry has changed.
+// notify wakes those who wait for what was changed.
 func (w *watch) notify(done *work) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -77,10 +77,10 @@ func (w *watch) notify(done *work) {
 		return
 	}
 	w.wake(Thing{All: true})
-	if done.topicsListed {
+	if done.topicsListed > 0 {
 		w.wake(Thing{Topics: true})
 	}
-	if done.nodesListed {
+	if done.nodesListed > 0 {
 		w.wake(Thing{Nodes: true})
 	}
 	for _, name := range done.touched {

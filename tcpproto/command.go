@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"strings"
 
 	"github.com/raftlookupd/raftlookupd/fsm"
 )
@@ -68,9 +69,8 @@ func (c *conn) change(command string, params []byte) ([]byte, *protocolError) {
 // names takes topic and channel from the params. An empty channel means none; whatever follows
 // the channel is ignored.
 func names(command string, params []byte) (topic, channel string, perr *protocolError) {
-	first, rest := cut(params)
-	second, _ := cut(rest)
-	topic, channel = string(first), string(second)
+	topic, channel, _ = strings.Cut(string(params), " ")
+	channel, _, _ = strings.Cut(channel, " ")
 	if !fsm.ValidName(topic) {
 		return "", "", fatal(codeBadTopic, command+" topic name '"+topic+"' is not valid", nil)
 	}
