@@ -94,8 +94,9 @@ func (s *State) Topics() []byte {
 	}
 	b := []byte(`{"topics":[`)
 	i := 0
+	all := s.counts.Topics == s.topics.Len() // then no topic has to be fetched from memory
 	s.topics.Scan(func(name string, t *topic) bool {
-		if t.registered {
+		if all || t.registered {
 			b = appendName(comma(b, i), name)
 			i++
 		}
@@ -173,15 +174,50 @@ func (s *State) nodes() []*node {
 		}
 		return true
 	})
-	s.topics.Scan(func(_ string, t *topic) bool {
-		for _, h := range t.holders {
-			if n := of[h.session]; n != nil && n.last != t {
-				n.add(t)
+	s.holdings(func(t *topic, session *identity) {
+		if n := of[session]; n != nil && n.last != t {
+			n.add(t)
+		}
+	})
+	return nodes
+}
+
+// holdings calls f for each topic, by name, and each session that has it. It goes through the topics by
+// the dozen, one step for all of them and then the next, for each step waits for memory: so they are
+// waited for together, which takes half the time.
+func (s *State) holdings(f func(*topic, *identity)) {
+	var topics [32]*topic
+	var holders [32][]*holder
+	var first [32]*identity
+	n := 0
+	flush := func() {
+		for i, t := range topics[:n] {
+			holders[i] = t.holders
+		}
+		for i, hs := range holders[:n] {
+			if len(hs) > 0 {
+				first[i] = hs[0].session
 			}
+		}
+		for i, hs := range holders[:n] {
+			for k, h := range hs {
+				session := first[i]
+				if k > 0 {
+					session = h.session
+				}
+				f(topics[i], session)
+			}
+		}
+		n = 0
+	}
+	s.topics.Scan(func(_ string, t *topic) bool {
+		topics[n] = t
+		if n++; n == len(topics) {
+			flush()
 		}
 		return true
 	})
-	return nodes
+	flush()
 }
 
 func (n *node) add(t *topic) {
