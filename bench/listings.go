@@ -8,7 +8,7 @@ import (
 // coldTrials is how many changes are each followed by one /nodes.
 const coldTrials = 10
 
-// listings are what nsqadmin and other tools ask of a large registry: one request after another.
+// listings are what nsqadmin and other tools ask of a large registry.
 func (b *bench) listings(ctx context.Context) error {
 	size := b.sizes
 	paths := []string{"/topics", "/channels?topic=" + topicOf("storm", size.nsqds/2, size.topics/2), "/nodes"}
@@ -24,18 +24,21 @@ func (b *bench) listings(ctx context.Context) error {
 	defer ours.close()
 	name := " at " + registrations(size.nsqds*size.topics)
 	for i, what := range []string{"/topics", "/channels", "/nodes"} {
-		slow := what == "/nodes" // there: tens of seconds, so it is asked once
-		theirs, err := b.list(ctx, stock, paths[i], slow)
+		slow, clients := what == "/nodes", b.sizes.clients
+		if slow { // there: tens of seconds, so it is asked once
+			clients = 1
+		}
+		theirs, err := b.list(ctx, stock, paths[i], clients, slow)
 		if err != nil {
 			return err
 		}
 		done := b.profile("listings", ours.system)
-		mine, err := b.list(ctx, ours, paths[i], false)
+		mine, err := b.list(ctx, ours, paths[i], clients, false)
 		if err != nil {
 			return err
 		}
 		done()
-		b.add(row{name: what + name + ", one client", unit: perSecond, theirs: theirs, ours: mine, aim: "at least 100x"})
+		b.add(row{name: fmt.Sprintf("%s%s, %s", what, name, count(clients, "client")), unit: perSecond, theirs: theirs, ours: mine, aim: "at least 100x"})
 		if slow {
 			if err := b.cold(ctx, ours, what+name+", cold: the first after a change", theirs); err != nil {
 				return err
@@ -43,6 +46,14 @@ func (b *bench) listings(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// count says how many there are of what.
+func count(n int, what string) string {
+	if n == 1 {
+		return "one " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // filled is a system with what a storm registers.
@@ -64,10 +75,10 @@ func (b *bench) filled(ctx context.Context, start starter) (*stage, error) {
 	return st, nil
 }
 
-// list asks for one thing for a while, or once.
-func (b *bench) list(ctx context.Context, st *stage, path string, once bool) (figure, error) {
+// list has so many clients ask for one thing for a while, or once.
+func (b *bench) list(ctx context.Context, st *stage, path string, clients int, once bool) (figure, error) {
 	f := figure{who: st.who}
-	l := httpLoad{addresses: []string{st.servers[0].http}, clients: 1, request: always(path)}
+	l := httpLoad{addresses: []string{st.servers[0].http}, clients: clients, request: always(path)}
 	runs, d := b.sizes.runs, b.sizes.load/2
 	if once {
 		runs, d = 1, 0

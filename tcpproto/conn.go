@@ -121,13 +121,17 @@ func (c *conn) answerFatal(err error) (answered bool) {
 	return c.write(frame(perr.Error())) == nil
 }
 
-// write sends a framed answer with one system call; nsqlookupd uses two.
+// write sends a framed answer with one system call; nsqlookupd uses two. The deadline is taken back,
+// for it would wake a thread when its time has come: of 10,000 idle connections that took a third of
+// the processor time.
 func (c *conn) write(framed []byte) error {
 	if err := c.nc.SetWriteDeadline(time.Now().Add(c.srv.cfg.WriteTimeout)); err != nil {
 		return err
 	}
-	_, err := c.nc.Write(framed)
-	return err
+	if _, err := c.nc.Write(framed); err != nil {
+		return err
+	}
+	return c.nc.SetWriteDeadline(time.Time{})
 }
 
 // linger lets the client read the last answer. Closing a socket with unread bytes resets the
