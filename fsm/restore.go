@@ -130,7 +130,8 @@ func (b *builder) session(d *decoder) error {
 }
 
 func (b *builder) topic(d *decoder) error {
-	t := &topic{name: keep(d.text(MaxNameLength)), modified: d.number(), registered: d.flag()}
+	t := newTopic(keep(d.text(MaxNameLength)), d.number())
+	t.registered = d.flag()
 	if name, _, ok := b.r.topics.Max(); ok && name >= t.name {
 		return fmt.Errorf("%w: topics out of order", errMalformed)
 	}
@@ -172,7 +173,7 @@ func (b *builder) holders(t *topic, d *decoder) error {
 			return fmt.Errorf("%w: no session at position %d", errMalformed, i)
 		}
 		live := b.sessions[i]
-		h := &holder{session: live.identity}
+		h := newHolder(live.identity, 0)
 		if at := len(t.holders); at > 0 && t.holders[at-1].session.compare(h.session) >= 0 {
 			return fmt.Errorf("%w: holders out of order", errMalformed)
 		}

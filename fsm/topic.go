@@ -12,6 +12,7 @@ import (
 // listing reads of every topic comes first, to be in one line of the processor's cache.
 type topic struct {
 	holders    []*holder   // sorted by producer, then serial
+	oneHolder  [1]*holder  // room for the first: most topics have but one, and one channel
 	tombstones []tombstone // sorted by producer; each producer here has a holder
 	name       string
 	// registered says whether the topic exists. Channels may outlive it: nsqlookupd forgets an
@@ -19,7 +20,15 @@ type topic struct {
 	registered bool
 	modified   uint64       // index of the entry that made this value, or was the last to alter it
 	channels   []channel    // sorted by name
+	oneChannel [1]channel   // room for the first
 	answers    topicAnswers // rendered when first asked for
+}
+
+// newTopic returns a topic of nothing, made by the entry at index.
+func newTopic(name string, index uint64) *topic {
+	t := &topic{name: name, modified: index}
+	t.holders, t.channels = t.oneHolder[:0], t.oneChannel[:0]
+	return t
 }
 
 type topicAnswers struct {
@@ -37,8 +46,15 @@ type channel struct {
 // does not change once a State shows it.
 type holder struct {
 	session  *identity
-	modified uint64   // index of the entry that made this value
-	channels []string // sorted
+	modified uint64    // index of the entry that made this value
+	channels []string  // sorted
+	one      [1]string // room for the first, as in a topic
+}
+
+func newHolder(s *identity, index uint64) *holder {
+	h := &holder{session: s, modified: index}
+	h.channels = h.one[:0]
+	return h
 }
 
 type tombstone struct {
@@ -48,14 +64,12 @@ type tombstone struct {
 
 // clone returns a copy that the entry at index may alter.
 func (t *topic) clone(index uint64) *topic {
-	return &topic{
-		name:       t.name,
-		modified:   index,
-		registered: t.registered,
-		channels:   slices.Clone(t.channels),
-		holders:    slices.Clone(t.holders),
-		tombstones: slices.Clone(t.tombstones),
-	}
+	c := newTopic(t.name, index)
+	c.registered = t.registered
+	c.channels = append(c.channels, t.channels...)
+	c.holders = append(c.holders, t.holders...)
+	c.tombstones = slices.Clone(t.tombstones)
+	return c
 }
 
 func (t *topic) findChannel(name string) (int, bool) {
@@ -110,8 +124,9 @@ func (h *holder) has(channel string) bool {
 func (t *topic) ownHolder(i int, shown uint64) *holder {
 	h := t.holders[i]
 	if h.modified <= shown {
-		h = &holder{session: h.session, modified: t.modified, channels: slices.Clone(h.channels)}
-		t.holders[i] = h
+		c := newHolder(h.session, t.modified)
+		c.channels = append(c.channels, h.channels...)
+		h, t.holders[i] = c, c
 	}
 	return h
 }

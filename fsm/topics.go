@@ -35,7 +35,7 @@ func (r *Registry) touch(name string) {
 func (r *Registry) createTopic(name string) *topic {
 	t, ok := r.topics.Get(name)
 	if !ok {
-		t = r.put(&topic{name: keep(name), modified: r.index})
+		t = r.put(newTopic(keep(name), r.index))
 	}
 	if !t.registered {
 		t = r.own(t)
@@ -164,7 +164,7 @@ func (r *Registry) register(s *liveSession, name, channelName string) {
 	}
 	t = r.own(t)
 	if !held {
-		t.holders = slices.Insert(t.holders, i, &holder{session: s.identity, modified: t.modified})
+		t.holders = slices.Insert(t.holders, i, newHolder(s.identity, r.index))
 		s.topics[t.name] = struct{}{}
 		r.add(r.hash.topicRegistration(s.serial, t.name))
 		r.work.nodesListed = r.index
