@@ -101,13 +101,14 @@ type batch struct {
 	entry       []byte
 }
 
-// next cuts the next batch of changes that were not sent yet, without waiting.
-func (j *journal) next() (batch, bool) {
+// next cuts the next batch of changes that were not sent yet, if there are at least so many, without
+// waiting.
+func (j *journal) next(least int) (batch, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	from := max(j.sent+1, j.first)
 	start := int(from - j.first)
-	if len(j.queue) == start && !j.hello {
+	if len(j.queue)-start < least && !j.hello {
 		return batch{}, false
 	}
 	n, size := start, 0

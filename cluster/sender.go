@@ -3,12 +3,16 @@ package cluster
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/raftlookupd/raftlookupd/fsm"
 )
 
 const (
+	// worthSending is how many changes go at once while other batches are on their way. Fewer wait for
+	// one of those: else an nsqd that registers much, one after another, makes an entry of each change.
+	worthSending = 32
 	// maxInFlight is how many batches may be on their way at once: while one is synced to disk,
 	// the next ones are already with Raft, which syncs them together.
 	maxInFlight = 4
@@ -32,6 +36,7 @@ type sender struct {
 	to       proposer
 	fenced   func(*fsm.IncarnationError) error // the registry knows a greater incarnation: begin anew, or fail
 	inFlight chan func(context.Context) error
+	flying   atomic.Int32 // batches on their way
 	trouble  chan struct{} // holds a token when a batch failed
 	hope     chan struct{} // holds a token when there may be another leader
 }
@@ -90,10 +95,15 @@ func (s *sender) moved() {
 // drain sends batches until nothing is left or one has failed.
 func (s *sender) drain(ctx context.Context) bool {
 	for len(s.trouble) == 0 {
-		b, ok := s.journal.next()
+		least := 1
+		if s.flying.Load() > 0 {
+			least = worthSending
+		}
+		b, ok := s.journal.next(least)
 		if !ok {
 			return true
 		}
+		s.flying.Add(1)
 		wait := s.to.propose(b.entry)
 		select {
 		case s.inFlight <- wait:
@@ -111,7 +121,10 @@ func (s *sender) collect(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case wait := <-s.inFlight:
-			if err := s.check(ctx, wait); err != nil {
+			err := s.check(ctx, wait)
+			s.flying.Add(-1)
+			s.journal.wake()
+			if err != nil {
 				return err
 			}
 		}
