@@ -35,14 +35,13 @@ func TestCloseIsIdempotent(t *testing.T) {
 func TestCloseFlushesWhatIsAcknowledged(t *testing.T) {
 	const many = 3 * maxInFlight * maxBatchChanges
 	cfg := testConfig(t.TempDir())
-	cfg.RegisterWindow = many
 	g := gated(t, &cfg)
+	defer g.open()
 	r := openReady(t, cfg)
-	s := session(t, r, 1)
 	settle(t, r)
 	g.hang(0)
 	for i := range many {
-		register(t, s, fmt.Sprintf("topic-%d", i), "")
+		r.journal.ack(mustAppend(t, r.journal, topicChange(i), nil))
 	}
 	closed := make(chan error)
 	go func() { closed <- r.Close() }()

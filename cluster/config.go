@@ -36,7 +36,7 @@ type Config struct {
 	// RegisterWindow is how many changes of a session may be on their way when a command is
 	// answered; 0: none.
 	RegisterWindow int
-	// CommitTimeout is how long a command waits to come below the window.
+	// CommitTimeout is how long a command waits to come below the window, and near to what is applied.
 	CommitTimeout time.Duration
 	// ReplicaGrace is how long the orphans of a lost or restarted replica stay.
 	ReplicaGrace time.Duration

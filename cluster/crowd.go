@@ -2,11 +2,15 @@ package cluster
 
 import "slices"
 
-// maxAhead is how many changes of all its sessions a replica says OK to before they are applied here. A
-// read waits for them, so it bounds how long; and it is enough for full batches to be on their way.
+// maxAhead is how far a change of a session may be ahead of what is applied here when it is answered OK.
+// A read waits for what was said OK to, so in a storm this bounds how long; and it is enough for full
+// batches to be on their way. Whatever else waits in the journal counts too (a restore, sessions that
+// are opened again, changes that are pending): to say OK behind it would make reads wait for it. What
+// nobody waits for (IDENTIFY, PING, the end of a session) is not held back.
 const maxAhead = 1024
 
-// crowd is those who wait until the journal is less far ahead of the registry.
+// crowd is those who wait until the journal is less far ahead of the registry. Who gives up stays until
+// his turn comes.
 type crowd struct{ waiting []ahead } // by number
 
 // ahead waits until its number is near enough to what is applied.
@@ -46,5 +50,6 @@ func (c *crowd) admit(last uint64) {
 	for ; n < len(c.waiting) && c.waiting[n].number <= last; n++ {
 		close(c.waiting[n].near)
 	}
-	c.waiting = slices.Delete(c.waiting, 0, n)
+	clear(c.waiting[:n])
+	c.waiting = c.waiting[n:]
 }

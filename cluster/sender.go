@@ -36,9 +36,9 @@ type sender struct {
 	to       proposer
 	fenced   func(*fsm.IncarnationError) error // the registry knows a greater incarnation: begin anew, or fail
 	inFlight chan func(context.Context) error
-	flying   atomic.Int32 // batches on their way
+	flying   atomic.Int32  // batches on their way
 	trouble  chan struct{} // holds a token when a batch failed
-	hope     chan struct{} // holds a token when there may be another leader
+	hope     chan struct{} // holds a token when there may be another leader than when the last batch was sent
 }
 
 func newSender(j *journal, to proposer, fenced func(*fsm.IncarnationError) error) *sender {
@@ -71,10 +71,6 @@ func (s *sender) send(ctx context.Context) error {
 
 // calmDown waits before batches are sent again, unless another leader comes.
 func (s *sender) calmDown(ctx context.Context) {
-	select {
-	case <-s.hope: // of a leader that the batch may have failed with
-	default:
-	}
 	t := time.NewTimer(resendPause)
 	defer t.Stop()
 	select {
@@ -95,6 +91,10 @@ func (s *sender) moved() {
 // drain sends batches until nothing is left or one has failed.
 func (s *sender) drain(ctx context.Context) bool {
 	for len(s.trouble) == 0 {
+		select {
+		case <-s.hope: // whoever leads now gets the batch
+		default:
+		}
 		least := 1
 		if s.flying.Load() > 0 {
 			least = worthSending

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"errors"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -17,19 +16,16 @@ type Session struct {
 	evict    func()
 
 	mu       sync.Mutex
-	number   uint64                    // in the registry; another one once it was opened again
-	has      map[registration]struct{} // what the client has said
-	pending  int                       // changes that are not applied
-	below    chan struct{}             // closed when pending falls; nil while nobody waits
-	lastPing time.Time                 // IDENTIFY counts as one
-	silence  time.Duration             // since then
-	active   bool                      // what the registry was last told
+	number   uint64              // in the registry; another one once it was opened again
+	has      map[string][]string // topics and their channels, sorted: what the client has said
+	pending  int                 // changes that are not applied
+	below    chan struct{}       // closed when pending falls; nil while nobody waits
+	lastPing time.Time           // IDENTIFY counts as one
+	silence  time.Duration       // since then
+	active   bool                // what the registry was last told
 	settled  bool
 	closed   bool
 }
-
-// registration is a topic that the session has, with "" for its channel, or a channel of it.
-type registration struct{ topic, channel string }
 
 // Register gives the session the topic, and the channel unless it is "". It may block for the
 // commit timeout; pending then says that the change is queued, but others before it still are too.
@@ -73,23 +69,31 @@ func (s *Session) appendLocked(c fsm.Change) (uint64, error) {
 	s.pending++
 	switch c.Kind {
 	case fsm.KindRegister:
-		s.has[registration{c.Topic, c.Channel}] = struct{}{}
+		s.note(c.Topic, c.Channel)
 	case fsm.KindUnregister:
 		s.unnote(c.Topic, c.Channel)
 	}
 	return number, nil
 }
 
-// unnote forgets a channel, or with "" the whole topic. Of a topic whose last channel goes the topic
-// itself is left.
+func (s *Session) note(topic, channel string) {
+	channels, known := s.has[topic]
+	i, has := slices.BinarySearch(channels, channel)
+	switch {
+	case channel != "" && !has:
+		s.has[topic] = slices.Insert(channels, i, channel)
+	case !known:
+		s.has[topic] = nil
+	}
+}
+
 func (s *Session) unnote(topic, channel string) {
 	if channel == "" {
-		maps.DeleteFunc(s.has, func(r registration, _ struct{}) bool { return r.topic == topic })
+		delete(s.has, topic)
 		return
 	}
-	if _, has := s.has[registration{topic, channel}]; has {
-		delete(s.has, registration{topic, channel})
-		s.has[registration{topic, ""}] = struct{}{}
+	if i, has := slices.BinarySearch(s.has[topic], channel); has {
+		s.has[topic] = slices.Delete(s.has[topic], i, i+1)
 	}
 }
 
@@ -120,8 +124,13 @@ func (s *Session) reopenLocked(dropped uint64) error {
 		_, err := s.appendLocked(c)
 		errs = append(errs, err)
 	}
-	for _, r := range slices.Collect(maps.Keys(s.has)) { // queueing notes them again
-		queue(fsm.Register(0, r.topic, r.channel))
+	for topic, channels := range s.has {
+		if len(channels) == 0 {
+			queue(fsm.Register(0, topic, ""))
+		}
+		for _, channel := range channels {
+			queue(fsm.Register(0, topic, channel))
+		}
 	}
 	if s.settled {
 		queue(fsm.Settle(0))

@@ -23,7 +23,7 @@ func newSessions(cfg Config, j *journal) *sessions {
 
 // open queues the beginning of a session. It does not wait for a commit.
 func (ss *sessions) open(info fsm.ProducerInfo, evict func()) (*Session, error) {
-	s := &Session{sessions: ss, info: info, evict: evict, active: true, has: make(map[registration]struct{})}
+	s := &Session{sessions: ss, info: info, evict: evict, active: true, has: make(map[string][]string)}
 	s.heard()
 	s.mu.Lock()
 	defer s.mu.Unlock()

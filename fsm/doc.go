@@ -1,6 +1,7 @@
 // Package fsm is the registry: topics, channels, sessions, producers and tombstones, as the
 // entries of the log make them. Change says what can be wished for, AppendEntry and
-// EncodeDecisions put changes into an entry, Registry.Apply applies it, State answers, and
+// EncodeDecisions put changes into an entry, Registry.Stage applies it and Publish shows it (Apply
+// is both), State answers, and
 // State.WriteTo and Registry.Restore carry the whole of it through a snapshot.
 //
 // It is not its job to know the time, the network, the disk or Raft, to decide when an nsqd is
@@ -8,7 +9,7 @@
 // who do), or to number, queue and repeat a journal's changes. All of that is decided outside and
 // comes in as an entry. Nothing here logs: what somebody has to hear of is an Event.
 //
-// Goroutines: it starts none. Apply and Restore belong to one goroutine at a time. State, Watch,
+// Goroutines: it starts none. Stage, Publish, Apply and Restore belong to one goroutine at a time. State, Watch,
 // Waiter.Stop and FingerprintAt may be called by any, at any time, and a State may be kept and
 // read by as many as like. No method waits for another goroutine, but for locks that are held
 // for the search of a ring or the waking of waiters; WriteTo and Restore wait for their writer or
@@ -24,7 +25,7 @@
 //   - Each change of a journal is applied once and in order, however often it is delivered. What
 //     is refused changes nothing but the index.
 //   - No bytes, as an entry or as a snapshot, make it panic or allocate far more than their size.
-//     Apply fails only with ErrCorrupt or ErrTooNew, Restore with these or its reader's error, and
+//     Stage and Apply fail only with ErrCorrupt or ErrTooNew, Restore with these or its reader's error, and
 //     then the registry is as it was.
 //   - Whoever watches a thing and then reads the state misses no change of it.
 package fsm

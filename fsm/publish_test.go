@@ -57,8 +57,8 @@ func TestPublishedTogether(t *testing.T) {
 	})
 }
 
-// Whoever waits is woken by what any of the entries did, when it can be seen.
-func TestPublishWakesOnce(t *testing.T) {
+// Whoever waits is woken by what any of the entries did, when it can be seen, and not by the next Publish.
+func TestPublishWakes(t *testing.T) {
 	r := New()
 	things := []Thing{{Topic: "first"}, {Topic: "second"}, {Topics: true}, {Nodes: true}, {All: true}}
 	var waiters []*Waiter
@@ -85,7 +85,15 @@ func TestPublishWakesOnce(t *testing.T) {
 	if woken(other) {
 		t.Error("what has not changed is woken too")
 	}
-	if topics, known := r.State().ChangedSince(1); !known || !slices.Equal(topics, []string{"second"}) {
+	again := r.Watch(Thing{Topic: "first"})
+	if _, err := r.Stage(9, journalEntry(Header{"a", 9, 1}, OpenReplica("a"), CreateTopic("third"))); err != nil {
+		t.Fatal(err)
+	}
+	r.Publish()
+	if woken(again) {
+		t.Error("it is woken by what was published before")
+	}
+	if topics, known := r.State().ChangedSince(1); !known || !slices.Equal(topics, []string{"second", "third"}) {
 		t.Errorf("changed since 1: %q, known %v", topics, known)
 	}
 }

@@ -74,7 +74,7 @@ func (r *Registry) reset() {
 	r.sum = r.hash.serial(0)
 }
 
-// State is the registry as the last applied entry left it.
+// State is the registry as the last published entry left it.
 func (r *Registry) State() *State { return r.published.Load() }
 
 // Outcome is what became of an entry.

@@ -182,8 +182,8 @@ func (s *State) nodes() []*node {
 	return nodes
 }
 
-// holdings calls f for each topic, by name, and each session that has it. It goes through the topics by
-// the dozen, one step for all of them and then the next, for each step waits for memory: so they are
+// holdings calls f for each topic, by name, and each session that has it. It goes through 32 topics
+// at a time, one step for all of them and then the next, for each step waits for memory: so they are
 // waited for together, which takes half the time.
 func (s *State) holdings(f func(*topic, *identity)) {
 	var topics [32]*topic

@@ -9,7 +9,7 @@ import (
 
 // topic is one topic in one state. Once a State shows it it never changes: the next entry that
 // touches the topic works on a clone. So whatever is rendered of it can be kept. What a
-// listing reads of every topic comes first, to be in one line of the processor's cache.
+// listing reads of every topic comes first, and together.
 type topic struct {
 	holders    []*holder   // sorted by producer, then serial
 	oneHolder  [1]*holder  // room for the first: most topics have but one, and one channel

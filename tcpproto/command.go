@@ -69,8 +69,10 @@ func (c *conn) change(command string, params []byte) ([]byte, *protocolError) {
 // names takes topic and channel from the params. An empty channel means none; whatever follows
 // the channel is ignored.
 func names(command string, params []byte) (topic, channel string, perr *protocolError) {
-	topic, channel, _ = strings.Cut(string(params), " ")
-	channel, _, _ = strings.Cut(channel, " ")
+	first, rest := cut(params)
+	second, _ := cut(rest)
+	// One piece of memory for both, which a session keeps, and nothing of what follows.
+	topic, channel, _ = strings.Cut(string(params[:min(len(first)+1+len(second), len(params))]), " ")
 	if !fsm.ValidName(topic) {
 		return "", "", fatal(codeBadTopic, command+" topic name '"+topic+"' is not valid", nil)
 	}

@@ -138,7 +138,7 @@ func clustering() []option {
 func timing() []option {
 	return []option{
 		{name: "register-window", group: groupTiming, arg: "N",
-			usage: "changes of a session that may be answered OK before they are applied; 0: none",
+			usage: "changes of a session that may be answered OK before they are applied, 1,024 of all sessions; 0: none",
 			field: countField(func(c *Config) *int { return &c.RegisterWindow })},
 		{name: "read-consistency", group: groupTiming, arg: "LEVEL",
 			usage: "what lookups are that do not say: local, leader or linearizable",
