@@ -133,3 +133,21 @@ func BenchmarkRegisterCommitted(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkJournal appends changes, cuts them into batches and takes them out as applied.
+func BenchmarkJournal(b *testing.B) {
+	j := newJournal("id", 1)
+	c := fsm.Register(7, "topic-007", "channel")
+	b.ReportAllocs()
+	for n := uint64(1); b.Loop(); n++ {
+		if _, err := j.append(c, nil); err != nil {
+			b.Fatal(err)
+		}
+		if n%maxBatchChanges == 0 {
+			if _, ok := j.next(1); !ok {
+				b.Fatal("no batch")
+			}
+			j.observe(n, ok)
+		}
+	}
+}
