@@ -174,6 +174,10 @@ func (s *State) nodes() []*node {
 		}
 		return true
 	})
+	share := s.topics.Len() / max(1, len(nodes)) // what each has if no two have the same
+	for _, n := range nodes {
+		n.topics, n.tombstones = make([]byte, 0, share*len(`"a-name-of-usual-length",`)), make([]byte, 0, share*len(`false,`))
+	}
 	s.holdings(func(t *topic, session *identity) {
 		if n := of[session]; n != nil && n.last != t {
 			n.add(t)
