@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,17 +54,40 @@ func TestForwardedNonsenseIsRefused(t *testing.T) {
 }
 
 func TestRaftAndBatchesOfNoClusterAreRefused(t *testing.T) {
-	r := openReady(t, testConfig(t.TempDir()))
-	stranger := newPort(noListener{}, identity0{id: "stranger"}, r.log)
-	for _, kind := range []byte{kindRaft, kindJournal} {
-		c, err := stranger.dial(t.Context(), kind, r.ID(), r.port.listener.Addr().String())
-		if err == nil {
-			_ = c.Close()
-		}
-		if err == nil || !strings.Contains(err.Error(), "of no cluster") {
-			t.Errorf("kind %q: error %v", kind, err)
+	blank := testConfig(t.TempDir())
+	joining(&blank)
+	for name, r := range map[string]*Replica{"of a cluster": openReady(t, testConfig(t.TempDir())), "of none": open(t, blank)} {
+		stranger := newPort(noListener{}, identity0{id: "stranger"}, r.log)
+		for _, kind := range []byte{kindRaft, kindJournal} {
+			c, err := stranger.dial(t.Context(), kind, r.ID(), r.port.listener.Addr().String())
+			if err == nil {
+				_ = c.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), "of no cluster") {
+				t.Errorf("kind %q, by a replica %s: error %v", kind, name, err)
+			}
 		}
 	}
+}
+
+// Raft of the replica that forms the cluster may stand for election before that replica has written
+// down that it has formed it. Its voters must not be replicas that have not heard of the cluster: over
+// Raft's connections, which stay, they never would.
+func TestElectionWhileForming(t *testing.T) {
+	c := newBlankTrio(t, 3, nil)
+	first := slices.MinFunc(c.replicas, func(a, b *Replica) int { return strings.Compare(a.ID(), b.ID()) })
+	for start := time.Now(); !first.data.known().Forming && time.Since(start) < soon; {
+		runtime.Gosched()
+	}
+	first.data.writing.Lock() // what it knows of itself stays as it is now
+	if got := first.whoami().cluster; got != "" {
+		t.Errorf("it is of cluster %s already: the test comes too late", got)
+	}
+	if happens(4*first.cfg.RaftTimeout, first.leads) {
+		t.Error("it leads replicas that do not know of which cluster they are")
+	}
+	first.data.writing.Unlock()
+	c.ready()
 }
 
 // A connection that says nothing, half a greeting, or claims a batch of 4 GiB costs little and goes.

@@ -128,7 +128,9 @@ func (p *port) check(kind byte, target string, from peer) error {
 		return fmt.Errorf("meant for replica %.8s…, this is %.8s…", target, me.id)
 	case me.cluster != "" && from.cluster != "" && me.cluster != from.cluster:
 		return fmt.Errorf("replica %.8s… is of cluster %.8s…, this one of %.8s…", from.id, from.cluster, me.cluster)
-	case me.cluster != "" && from.cluster == "" && kind != kindCall:
+	case from.cluster == "" && kind != kindCall:
+		// Also when this one is of none either: Raft keeps a connection for as long as it lives, and over
+		// one that was opened while its cluster was still being formed this one would never hear its id.
 		return fmt.Errorf("replica %.8s… is of no cluster", from.id)
 	case me.cluster == "" && from.cluster != "" && kind == kindRaft:
 		return p.self.invited(from.cluster)

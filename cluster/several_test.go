@@ -38,6 +38,14 @@ func (n *testNet) cut(from, to string) bool {
 
 func newTrio(t testing.TB, n int, alter func(i int, cfg *Config)) *trio {
 	t.Helper()
+	c := newBlankTrio(t, n, alter)
+	c.ready()
+	return c
+}
+
+// newBlankTrio is newTrio, and does not wait until they are a cluster.
+func newBlankTrio(t testing.TB, n int, alter func(i int, cfg *Config)) *trio {
+	t.Helper()
 	c := &trio{t: t, dir: t.TempDir(), replicas: make([]*Replica, n), alter: alter,
 		net: &testNet{cuts: make(map[[2]string]bool)}, log: &logged{}}
 	t.Cleanup(func() {
@@ -48,7 +56,6 @@ func newTrio(t testing.TB, n int, alter func(i int, cfg *Config)) *trio {
 	for i := range n {
 		c.start(i)
 	}
-	c.ready()
 	return c
 }
 
