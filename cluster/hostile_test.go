@@ -74,20 +74,27 @@ func TestRaftAndBatchesOfNoClusterAreRefused(t *testing.T) {
 // down that it has formed it. Its voters must not be replicas that have not heard of the cluster: over
 // Raft's connections, which stay, they never would.
 func TestElectionWhileForming(t *testing.T) {
-	c := newBlankTrio(t, 3, nil)
-	first := slices.MinFunc(c.replicas, func(a, b *Replica) int { return strings.Compare(a.ID(), b.ID()) })
-	for start := time.Now(); !first.data.known().Forming && time.Since(start) < soon; {
-		runtime.Gosched()
+	for range 50 {
+		c := newBlankTrio(t, 3, nil)
+		first := slices.MinFunc(c.replicas, func(a, b *Replica) int { return strings.Compare(a.ID(), b.ID()) })
+		for start := time.Now(); !first.data.known().Forming && time.Since(start) < soon; {
+			runtime.Gosched()
+		}
+		first.data.writing.Lock() // what it knows of itself stays as it is now
+		inTime := first.data.known().Forming
+		if inTime && happens(4*first.cfg.RaftTimeout, first.leads) {
+			t.Error("it leads replicas that do not know of which cluster they are")
+		}
+		first.data.writing.Unlock()
+		c.ready()
+		if inTime {
+			return
+		}
+		for i := range c.replicas { // on a busy machine this goroutine may have come too late
+			c.stop(i)
+		}
 	}
-	first.data.writing.Lock() // what it knows of itself stays as it is now
-	if got := first.whoami().cluster; got != "" {
-		t.Errorf("it is of cluster %s already: the test comes too late", got)
-	}
-	if happens(4*first.cfg.RaftTimeout, first.leads) {
-		t.Error("it leads replicas that do not know of which cluster they are")
-	}
-	first.data.writing.Unlock()
-	c.ready()
+	t.Error("it had always formed the cluster before it could be held up")
 }
 
 // A connection that says nothing, half a greeting, or claims a batch of 4 GiB costs little and goes.
