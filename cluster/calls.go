@@ -52,18 +52,14 @@ type caller struct {
 	patient *http.Client // for orders; their context bounds them
 }
 
-func newCaller(p *port, lookup func(string) (string, bool)) caller {
+func newCaller(p *port) caller {
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, host string) (net.Conn, error) {
 			id, _, err := net.SplitHostPort(host)
 			if err != nil {
 				return nil, err
 			}
-			address, ok := lookup(id)
-			if !ok {
-				return nil, fmt.Errorf("no address is known of replica %.8s…", id)
-			}
-			return p.dial(ctx, kindCall, id, address)
+			return p.reach(ctx, kindCall, id)
 		},
 		MaxIdleConnsPerHost: 1,
 		IdleConnTimeout:     30 * time.Second,

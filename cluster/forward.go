@@ -88,8 +88,8 @@ type forwarder struct {
 }
 
 // dialLeader opens the connection on which batches go to the leader of that id.
-func (p *port) dialLeader(id, address string) (*forwarder, error) {
-	c, err := p.dial(context.Background(), kindJournal, id, address)
+func (p *port) dialLeader(id string) (*forwarder, error) {
+	c, err := p.reach(context.Background(), kindJournal, id)
 	if err != nil {
 		return nil, err
 	}
@@ -255,11 +255,10 @@ func (o *router) forwarder() (*forwarder, error) {
 	if o.to != nil {
 		return o.to, nil
 	}
-	address, ok := o.r.members.address(leader)
-	if leader == "" || leader == o.r.data.ID || !ok {
+	if leader == "" || leader == o.r.data.ID {
 		return nil, raft.ErrNotLeader
 	}
-	f, err := o.r.port.dialLeader(leader, address)
+	f, err := o.r.port.dialLeader(leader)
 	if err != nil {
 		return nil, err
 	}

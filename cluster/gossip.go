@@ -28,6 +28,7 @@ const (
 // gossip finds the other replicas.
 type gossip struct {
 	members *members
+	book    *book
 	log     *slog.Logger
 	list    *memberlist.Memberlist
 	address string // where gossip can be reached
@@ -47,12 +48,12 @@ type GossipConfig struct {
 	Join      []string // host[:port] of others
 }
 
-func startGossip(cfg GossipConfig, describe func() meta, ms *members, log *slog.Logger) (*gossip, error) {
+func startGossip(cfg GossipConfig, describe func() meta, ms *members, b *book, log *slog.Logger) (*gossip, error) {
 	me := describe()
 	if _, err := me.encode(); err != nil {
 		return nil, err
 	}
-	g := &gossip{members: ms, log: log, meta: describe}
+	g := &gossip{members: ms, book: b, log: log, meta: describe}
 	mc := memberlist.DefaultLANConfig()
 	mc.Name = me.ID + "-" + strconv.FormatUint(me.Incarnation, 10)
 	mc.Delegate, mc.Events = g, g
@@ -218,5 +219,7 @@ func (g *gossip) observe(n *memberlist.Node) {
 		g.log.Warn("gossip: a node that is no replica of raftlookupd", "node", n.Name, "error", err)
 		return
 	}
-	g.members.put(member{meta: m, node: n.Name, gossip: n.Address(), alive: true})
+	seen := member{meta: m, node: n.Name, gossip: n.Address(), alive: true}
+	g.book.gossiped(seen) // first, because the list wakes those that dial
+	g.members.put(seen)
 }

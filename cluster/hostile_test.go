@@ -33,8 +33,9 @@ func TestForwardedNonsenseIsRefused(t *testing.T) {
 	}
 	stranger := newPort(noListener{}, identity0(me), r.log)
 	defer stranger.drop()
+	stranger.book.reached(r.ID(), r.port.listener.Addr().String())
 	before := r.raft.LastIndex()
-	f, err := stranger.dialLeader(r.ID(), r.port.listener.Addr().String())
+	f, err := stranger.dialLeader(r.ID())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func (d *dataPath) create(name string) error {
 
 // reset does what Reset announces. After a crash it is done again.
 func (d *dataPath) reset() error {
-	for _, file := range []string{logFile, snapshotDir} {
+	for _, file := range []string{logFile, snapshotDir, bookFile} {
 		if err := os.RemoveAll(d.file(file)); err != nil {
 			return dataError(d.dir, "cannot be made blank: %w: %s", err, checkDisk)
 		}
@@ -131,18 +131,23 @@ func (d *dataPath) update(change func(*identity)) error {
 	return nil
 }
 
-// save writes an identity durably: a new file, synced, in the place of the old one.
+// save writes an identity durably.
 func (d *dataPath) save(is identity) error {
 	raw, err := json.MarshalIndent(is, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", identityFile, err)
 	}
-	path := d.file(identityFile)
-	if err := writeSynced(path+".tmp", append(raw, '\n')); err != nil {
-		return dataError(d.dir, "cannot write %s: %w: %s", identityFile, err, checkDisk)
+	return d.replace(identityFile, append(raw, '\n'))
+}
+
+// replace writes a file durably: a new one, synced, in the place of the old one.
+func (d *dataPath) replace(file string, content []byte) error {
+	path := d.file(file)
+	if err := writeSynced(path+".tmp", content); err != nil {
+		return dataError(d.dir, "cannot write %s: %w: %s", file, err, checkDisk)
 	}
 	if err := os.Rename(path+".tmp", path); err != nil {
-		return dataError(d.dir, "cannot write %s: %w: %s", identityFile, err, checkDisk)
+		return dataError(d.dir, "cannot write %s: %w: %s", file, err, checkDisk)
 	}
 	return d.sync()
 }

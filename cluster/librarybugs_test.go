@@ -153,8 +153,8 @@ func TestReplicaDoesNotObeyAnotherCluster(t *testing.T) {
 func appendAs(t *testing.T, r *Replica, from peer, target string, request *raft.AppendEntriesRequest) error {
 	t.Helper()
 	p := newPort(noListener{}, identity0(from), r.log)
-	wire := newTransport(newStream(p, from.id, func(string) (string, bool) { return r.port.listener.Addr().String(), true }),
-		hclog.NewNullLogger())
+	p.book.reached(target, r.port.listener.Addr().String())
+	wire := newTransport(newStream(p, from.id), hclog.NewNullLogger())
 	defer func() {
 		closeWire(wire)
 		p.drop()

@@ -92,9 +92,3 @@ func (ms *members) get(id string) (member, bool) {
 	}
 	return member{}, false
 }
-
-// address is where the replica of that id listens for other replicas.
-func (ms *members) address(id string) (string, bool) {
-	m, ok := ms.get(id)
-	return m.clusterAddress(), ok && m.ClusterPort != 0
-}

@@ -145,7 +145,7 @@ func TestWipedVoterComesBack(t *testing.T) {
 func TestPortRefusesStrangers(t *testing.T) {
 	c := newTrio(t, 2, nil)
 	a, b := c.replicas[0], c.replicas[1]
-	address, _ := a.members.address(b.ID())
+	address := a.book.addresses(b.ID())[0]
 	me := a.whoami()
 	for name, as := range map[string]struct {
 		kind   byte

@@ -25,6 +25,7 @@ type meta struct {
 	HTTP        int    `json:"p"`
 	ClusterHost string `json:"k"`
 	ClusterPort int    `json:"l"`
+	Level       uint64 `json:"w,omitempty"` // of log kinds that it knows; release 0.1.0 tells none
 }
 
 func (m meta) encode() ([]byte, error) {

@@ -53,6 +53,7 @@ type port struct {
 	log      *slog.Logger
 	handle   map[byte]func(net.Conn, peer) // each owns its connection
 	cut      func(id string) bool          // for tests: the network to that replica is cut; may be nil
+	book     *book                         // where the others are
 
 	wg    sync.WaitGroup
 	mu    sync.Mutex
@@ -61,7 +62,7 @@ type port struct {
 }
 
 func newPort(l net.Listener, s self, log *slog.Logger) *port {
-	return &port{listener: l, self: s, log: log, open: make(map[net.Conn]struct{}),
+	return &port{listener: l, self: s, log: log, book: newBook(), open: make(map[net.Conn]struct{}),
 		handle: make(map[byte]func(net.Conn, peer))}
 }
 
@@ -94,6 +95,7 @@ func (p *port) accept(raw net.Conn) {
 		_ = c.Close()
 		return
 	}
+	p.book.heard(from.id)
 	p.handle[kind](c, from)
 }
 
@@ -138,7 +140,27 @@ func (p *port) check(kind byte, target string, from peer) error {
 	return nil
 }
 
-// dial reaches the replica of that id, and no other.
+// reach dials the replica of that id at the addresses that the book knows; the first that answers as
+// that replica is it.
+func (p *port) reach(ctx context.Context, kind byte, id string) (net.Conn, error) {
+	addresses := p.book.addresses(id)
+	if len(addresses) == 0 {
+		return nil, fmt.Errorf("no address is known of replica %.8s…", id)
+	}
+	var errs []error
+	for _, address := range addresses {
+		c, err := p.dial(ctx, kind, id, address)
+		if err == nil {
+			p.book.reached(id, address)
+			p.book.heard(id)
+			return c, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// dial reaches the replica of that id at an address, and no other.
 func (p *port) dial(ctx context.Context, kind byte, id, address string) (net.Conn, error) {
 	if p.cut != nil && p.cut(id) {
 		return nil, errCut

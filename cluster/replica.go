@@ -65,15 +65,18 @@ type lifecycle struct {
 
 // network is how a replica reaches the others.
 type network struct {
-	port      *port
-	members   *members
-	gossip    *gossip
-	caller    caller
-	answers   *callServer
-	router    *router
-	sender    *sender
-	poker     *poker
-	transport transport
+	port    *port
+	members *members
+	book    *book
+	// bookWriting is held while the book is written to disk.
+	bookWriting sync.Mutex
+	gossip      *gossip
+	caller      caller
+	answers     *callServer
+	router      *router
+	sender      *sender
+	poker       *poker
+	transport   transport
 }
 
 // state is what comes of the log.
@@ -103,6 +106,11 @@ func Open(cfg Config) (*Replica, error) {
 	r.registry = fsm.New()
 	r.port = newPort(cfg.Listener, r, r.log)
 	r.port.cut = cfg.cut
+	r.port.book, err = data.loadBook(data.known().Cluster)
+	if err != nil {
+		r.log.Warn("cannot read what was known of the other replicas", "file", bookFile, "error", err)
+	}
+	r.book = r.port.book
 	if err := r.start(); err != nil {
 		return nil, errors.Join(err, r.release())
 	}
@@ -138,7 +146,7 @@ func (r *Replica) start() error {
 	if err := r.startRaft(logger); err != nil {
 		return err
 	}
-	if r.gossip, err = startGossip(r.cfg.Gossip, r.meta, r.members, r.log); err != nil {
+	if r.gossip, err = startGossip(r.cfg.Gossip, r.meta, r.members, r.book, r.log); err != nil {
 		return err
 	}
 	if !r.cfg.Apart {
@@ -156,9 +164,9 @@ func (r *Replica) start() error {
 // connect makes what the cluster port carries. All of it is there before the port serves.
 func (r *Replica) connect(logger hclog.Logger) {
 	r.members = newMembers()
-	r.caller = newCaller(r.port, r.members.address)
+	r.caller = newCaller(r.port)
 	r.answers = newCallServer(r.port, r.calls(), r.log)
-	r.transport = newTransport(newStream(r.port, r.data.ID, r.members.address), logger)
+	r.transport = newTransport(newStream(r.port, r.data.ID), logger)
 	r.router = &router{r: r}
 	r.poker = newPoker(r)
 	r.port.handle[kindJournal] = func(c net.Conn, from peer) { serveJournal(c, from, r.propose) }
@@ -184,7 +192,7 @@ func (r *Replica) startTasks(logger hclog.Logger) {
 	r.sender = newSender(r.journal, r.router, r.fenced)
 	pilot := r.newPilot(logger.Named("autopilot"))
 	for _, task := range []func(context.Context) error{
-		r.sender.send, r.sender.collect, r.form, r.gossip.keepJoining, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,
+		r.sender.send, r.sender.collect, r.form, r.gossip.keepJoining, r.keepBook, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,
 		r.fresh.leader.run, r.fresh.linearizable.run,
 		r.sessions.watchSilence, r.watchOrphans, r.watchLeader, r.watchReplicas, r.checkpoints,
 		func(ctx context.Context) error { return r.pilotWhileLeading(ctx, pilot) },

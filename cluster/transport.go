@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"time"
 
@@ -40,23 +39,18 @@ func newTransport(s raft.StreamLayer, logger hclog.Logger) transport {
 // is looked up when it is dialled, so that any address may change.
 type stream struct {
 	*sublistener
-	port   *port
-	lookup func(id string) (address string, ok bool)
+	port *port
 }
 
-func newStream(p *port, id string, lookup func(string) (string, bool)) *stream {
-	return &stream{sublistener: p.listen(kindRaft, idAddress(id)), port: p, lookup: lookup}
+func newStream(p *port, id string) *stream {
+	return &stream{sublistener: p.listen(kindRaft, idAddress(id)), port: p}
 }
 
 // Dial implements raft.StreamLayer.
 func (s *stream) Dial(id raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	address, ok := s.lookup(string(id))
-	if !ok {
-		return nil, fmt.Errorf("no address is known of replica %.8s…", id)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	return s.port.dial(ctx, kindRaft, string(id), address)
+	return s.port.reach(ctx, kindRaft, string(id))
 }
 
 // idAddress is a replica's id as a net.Addr.

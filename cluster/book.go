@@ -1,0 +1,214 @@
+package cluster
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+)
+
+const (
+	// maxRecords bounds the book. A cluster has far fewer servers; of the others the ones that were
+	// heard of longest ago are forgotten first.
+	maxRecords = 64
+	// maxAddresses bounds the cluster addresses that are remembered of one replica.
+	maxAddresses = 3
+)
+
+// book is what this replica knows of each other replica, by id: its name, its life, where it listens,
+// and what it has acknowledged. Greetings, Raft's traffic and gossip feed it. The data path keeps it,
+// because gossip forgets, and lags by seconds.
+type book struct {
+	mu      sync.Mutex
+	cluster string // of which cluster the records are, "" while there is none
+	records map[string]*peerRecord
+	clock   uint64        // counts what was heard; a record's order
+	dirty   bool          // the file is older than the records
+	changed chan struct{} // holds a token when more than acknowledgements changed
+	calls   map[string]chan struct{}
+}
+
+// peerRecord is what the book knows of one replica.
+type peerRecord struct {
+	ID          string   `json:"id"`
+	Name        string   `json:"name,omitempty"`
+	Life        life     `json:"life,omitzero"` // the newest that was accepted; zero for release 0.1.0, which tells none
+	Incarnation uint64   `json:"incarnation,omitempty"`
+	Level       uint64   `json:"level,omitempty"`
+	Version     string   `json:"version,omitempty"`
+	Addresses   []string `json:"addresses,omitempty"` // of the cluster port, by greetings; the newest first
+	Hint        string   `json:"hint,omitempty"`      // of the cluster port, by gossip
+	Gossip      string   `json:"gossip,omitempty"`
+	Acked       uint64   `json:"acked,omitempty"` // the highest committed index that it has acknowledged
+
+	heard     uint64 // the book's clock when it was last heard of
+	hintFirst bool   // the hint is of a newer incarnation than any greeting
+}
+
+func newBook() *book {
+	return &book{records: make(map[string]*peerRecord), calls: make(map[string]chan struct{}), changed: make(chan struct{}, 1)}
+}
+
+// of returns the record of an id, which it makes when there is none. The caller holds the lock.
+func (b *book) of(id string) *peerRecord {
+	known, ok := b.records[id]
+	if !ok {
+		known = &peerRecord{ID: id}
+		b.records[id] = known
+	}
+	b.clock++
+	known.heard = b.clock
+	for len(b.records) > maxRecords {
+		b.forgetOldest()
+	}
+	return known
+}
+
+func (b *book) forgetOldest() {
+	oldest := slices.MinFunc(slices.Collect(maps.Values(b.records)), func(x, y *peerRecord) int {
+		return cmp.Compare(x.heard, y.heard)
+	})
+	delete(b.records, oldest.ID)
+}
+
+// get returns a copy of what is known of an id.
+func (b *book) get(id string) (peerRecord, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known, ok := b.records[id]
+	if !ok {
+		return peerRecord{}, false
+	}
+	r := *known
+	r.Addresses = slices.Clone(known.Addresses)
+	return r, true
+}
+
+// all returns a copy of every record, by id.
+func (b *book) all() []peerRecord {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]peerRecord, 0, len(b.records))
+	for _, known := range b.records {
+		r := *known
+		r.Addresses = slices.Clone(known.Addresses)
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(x, y peerRecord) int { return strings.Compare(x.ID, y.ID) })
+	return all
+}
+
+// addresses returns where to dial the replica of that id, best first.
+func (b *book) addresses(id string) []string {
+	known, _ := b.get(id)
+	return known.where()
+}
+
+// where returns the record's cluster addresses, best first.
+func (r peerRecord) where() []string {
+	all := r.Addresses
+	switch {
+	case r.Hint == "" || slices.Contains(all, r.Hint):
+	case r.hintFirst:
+		all = append([]string{r.Hint}, all...)
+	default:
+		all = append(slices.Clip(all), r.Hint)
+	}
+	return all
+}
+
+// name returns what people call the replica of that id, "" when it is not known.
+func (b *book) name(id string) string {
+	known, _ := b.get(id)
+	return known.Name
+}
+
+// acked notes that the replica of that id has acknowledged everything up to a committed index.
+func (b *book) acked(id string, index uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known, ok := b.records[id]
+	if !ok {
+		known = b.of(id)
+	}
+	if index > known.Acked {
+		known.Acked, b.dirty = index, true
+	}
+}
+
+// heard notes a sign of life of that id over the cluster port, and wakes those that wait for one.
+func (b *book) heard(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, ok := b.records[id]; ok {
+		b.of(id)
+	}
+	if c, ok := b.calls[id]; ok {
+		close(c)
+		delete(b.calls, id)
+	}
+}
+
+// alive returns a channel that is closed at the next sign of life of that id.
+func (b *book) alive(id string) <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c, ok := b.calls[id]
+	if !ok {
+		c = make(chan struct{})
+		b.calls[id] = c
+	}
+	return c
+}
+
+// gossiped learns from gossip what the member says of itself. It does not touch the life, which only a
+// greeting can prove, nor wait for the disk, because memberlist calls it under its lock.
+func (b *book) gossiped(m member) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if known, ok := b.records[m.ID]; ok && m.Incarnation < known.Incarnation {
+		return // an older life of it
+	}
+	known := b.of(m.ID)
+	before := *known
+	if m.Incarnation > known.Incarnation {
+		known.Level, known.Version = m.Level, m.Version
+		known.hintFirst = true
+	}
+	known.Incarnation, known.Name, known.Gossip = m.Incarnation, m.Name, m.gossip
+	known.Hint = m.clusterAddress()
+	if before.Name != known.Name || before.Gossip != known.Gossip || before.Hint != known.Hint ||
+		before.Incarnation != known.Incarnation {
+		b.touch()
+	}
+}
+
+// reached notes that the replica of that id has answered at an address.
+func (b *book) reached(id, address string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known := b.of(id)
+	if known.put(address) {
+		b.touch()
+	}
+}
+
+// put makes the address the first one; false when it was.
+func (r *peerRecord) put(address string) bool {
+	if address == "" || len(r.Addresses) > 0 && r.Addresses[0] == address {
+		return false
+	}
+	all := append([]string{address}, slices.DeleteFunc(slices.Clone(r.Addresses), func(a string) bool { return a == address })...)
+	r.Addresses = all[:min(len(all), maxAddresses)]
+	return true
+}
+
+// touch has the file written soon. The caller holds the lock.
+func (b *book) touch() {
+	b.dirty = true
+	select {
+	case b.changed <- struct{}{}:
+	default:
+	}
+}

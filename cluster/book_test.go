@@ -1,0 +1,113 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+func gossipedAs(id string, incarnation uint64, port int) member {
+	return member{meta: meta{ID: id, Name: "n-" + id, Incarnation: incarnation, ClusterHost: "10.0.0.1", ClusterPort: port},
+		gossip: "10.0.0.1:4163"}
+}
+
+func TestBookOrdersAddresses(t *testing.T) {
+	b := newBook()
+	b.gossiped(gossipedAs("a", 5, 1))
+	if got := b.addresses("a"); !slices.Equal(got, []string{"10.0.0.1:1"}) {
+		t.Errorf("by gossip alone: %v", got)
+	}
+	b.reached("a", "h:1")
+	b.reached("a", "h:2")
+	if got := b.addresses("a"); !slices.Equal(got, []string{"10.0.0.1:1", "h:2", "h:1"}) {
+		t.Errorf("gossip told of this incarnation first: %v", got)
+	}
+	b.gossiped(gossipedAs("a", 4, 9)) // an older life
+	if got := b.addresses("a"); slices.Contains(got, "10.0.0.1:9") {
+		t.Errorf("an older life's address: %v", got)
+	}
+	for n := range 9 {
+		b.reached("a", fmt.Sprintf("h:%d", n))
+	}
+	if got := b.addresses("a"); len(got) != maxAddresses+1 {
+		t.Errorf("%d addresses are kept", len(got))
+	}
+	if b.addresses("unknown") != nil || b.name("a") != "n-a" || b.name("unknown") != "" {
+		t.Error("names and addresses of the unknown")
+	}
+}
+
+func TestBookIsBounded(t *testing.T) {
+	b := newBook()
+	b.acked("kept", 7)
+	for n := range 3 * maxRecords {
+		b.gossiped(gossipedAs(fmt.Sprint(n), 1, 1))
+		b.heard("kept")
+	}
+	if known, ok := b.get("kept"); len(b.all()) > maxRecords || !ok || known.Acked != 7 {
+		t.Errorf("%d records, %v", len(b.all()), known)
+	}
+}
+
+func TestSignOfLife(t *testing.T) {
+	b := newBook()
+	waits := b.alive("a")
+	b.heard("b")
+	select {
+	case <-waits:
+		t.Fatal("woken by another")
+	default:
+	}
+	b.heard("a")
+	<-waits
+	select {
+	case <-b.alive("a"):
+		t.Error("woken by an earlier sign")
+	default:
+	}
+}
+
+// The book outlives the process, is the cluster's, and neither a missing nor a damaged file is an error
+// that stops anything.
+func TestBookFile(t *testing.T) {
+	r := open(t, testConfig(t.TempDir()))
+	waitReady(t, r)
+	r.book.gossiped(gossipedAs("a", 5, 1))
+	r.book.reached("a", "h:2")
+	r.book.acked("a", 12)
+	want, _ := r.book.get("a")
+	if err := r.saveBook(); err != nil {
+		t.Fatal(err)
+	}
+	cluster := r.whoami().cluster
+	load := func(cluster string) peerRecord {
+		b, err := r.data.loadBook(cluster)
+		if err != nil {
+			t.Error(err)
+		}
+		known, _ := b.get("a")
+		return known
+	}
+	got := load(cluster)
+	if got.Acked != 12 || got.Name != want.Name || !slices.Contains(got.where(), "h:2") || !slices.Contains(got.where(), "10.0.0.1:1") {
+		t.Errorf("read %+v, written %+v", got, want)
+	}
+	for _, other := range []string{"another", ""} {
+		if known := load(other); known.ID != "" {
+			t.Errorf("known in cluster %q: %v", other, known)
+		}
+	}
+	path := filepath.Join(r.data.dir, bookFile)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, whole[:len(whole)/2], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := r.data.loadBook(cluster); err == nil || len(b.all()) > 0 {
+		t.Errorf("a damaged file: error %v, %v", err, b.all())
+	}
+}
