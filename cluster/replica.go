@@ -28,6 +28,8 @@ type Replica struct {
 	state
 
 	data        *dataPath
+	lineage     lineage // of this start
+	atStart     uint64  // the last index that was on disk when this life began
 	stores      *stores
 	raft        *raft.Raft
 	journal     *journal
@@ -111,6 +113,7 @@ func Open(cfg Config) (*Replica, error) {
 		r.log.Warn("cannot read what was known of the other replicas", "file", bookFile, "error", err)
 	}
 	r.book = r.port.book
+	r.port.keep = r.keepNow
 	if err := r.start(); err != nil {
 		return nil, errors.Join(err, r.release())
 	}
@@ -127,9 +130,8 @@ func (r *Replica) start() error {
 	if last, err := stores.log.LastIndex(); err == nil && last > 0 {
 		r.data.is.Forming = false // the crash came after the first entry; nobody else is there yet
 	}
-	incarnation := r.data.next()
-	begin := r.data.update(func(me *identity) { me.Incarnation = incarnation })
-	if err := errors.Join(r.data.removeLeftovers(), begin); err != nil {
+	incarnation, err := r.beginLife()
+	if err != nil {
 		return err
 	}
 	r.journal = newJournal(r.data.ID, incarnation)
@@ -143,6 +145,10 @@ func (r *Replica) start() error {
 		return err
 	}
 	r.connect(logger)
+	r.port.serve()
+	if err := r.announce(); err != nil {
+		return err
+	}
 	if err := r.startRaft(logger); err != nil {
 		return err
 	}
@@ -154,7 +160,7 @@ func (r *Replica) start() error {
 		r.gossip.look(r.data.known().Given...)
 		r.gossip.look(r.data.known().Peers...)
 	}
-	r.port.serve()
+	close(r.port.begun)
 	r.log.Info("replica started", "name", r.data.Name, "id", r.data.ID, "incarnation", incarnation,
 		"data_path", r.data.dir, "cluster_address", r.cfg.Listener.Addr(), "gossip_address", r.gossip.address)
 	r.startTasks(logger)
@@ -181,7 +187,7 @@ func (r *Replica) meta() meta {
 		ID: r.data.ID, Incarnation: r.journal.begun(), Name: r.data.Name, Cluster: r.whoami().cluster,
 		Version: r.cfg.Version, Expect: r.expects(), Reader: r.cfg.Reader, Apart: r.apart.Load(),
 		Host: r.cfg.ClientHost, TCP: r.cfg.TCPPort, HTTP: r.cfg.HTTPPort,
-		ClusterHost: host, ClusterPort: port,
+		ClusterHost: host, ClusterPort: port, Level: knownLevel,
 	}
 }
 
@@ -234,6 +240,7 @@ func (r *Replica) applied(o *fsm.Outcome) {
 		r.journal.observe(o.Last, o.Result)
 	}
 	r.poker.poke()
+	r.witness()
 }
 
 func (r *Replica) happened(e fsm.Event) {
