@@ -167,7 +167,7 @@ func (p *port) dial(ctx context.Context, kind byte, id, address string) (net.Con
 	}
 	ctx, cancel := context.WithTimeout(ctx, greetingTimeout)
 	defer cancel()
-	raw, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	raw, err := dialTCP(ctx, &p.wg, address)
 	if err != nil {
 		return nil, fmt.Errorf("dial replica %.8s…: %w", id, err)
 	}
