@@ -231,14 +231,15 @@ func (o *router) propose(entry []byte) func(context.Context) error {
 	return f.propose(entry)
 }
 
-// moved is told that there may be another leader: batches that wait for the old one, which may only
-// be paused, are sent to the new one.
+// moved is told that there may be another leader, or none: batches that wait for the old one, which may
+// only be paused, are sent to the new one. When none is known, the connection may be one that hangs
+// in TCP's retransmission, so that it is closed, too.
 func (o *router) moved() {
 	if !o.mu.TryLock() { // it is being dialled
 		return
 	}
 	defer o.mu.Unlock()
-	if leader := o.r.leader(); o.to != nil && leader != "" && o.to.leader != leader {
+	if leader := o.r.leader(); o.to != nil && o.to.leader != leader {
 		o.to.close()
 		o.to = nil
 	}

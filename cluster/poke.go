@@ -127,6 +127,6 @@ func (p *poker) send(id raft.ServerID) (knows bool, err error) {
 		LeaderCommitIndex: index,
 	}
 	var response raft.AppendEntriesResponse
-	err = r.transport.AppendEntries(id, raft.ServerAddress(id), &request, &response)
+	err = r.transport.appendOnce(id, raft.ServerAddress(id), &request, &response)
 	return response.Success, err
 }

@@ -37,7 +37,7 @@ func (r *Replica) raftConfig(logger hclog.Logger) *raft.Config {
 	c.SnapshotThreshold = snapshotThreshold
 	c.TrailingLogs = trailingLogs
 	c.NoLegacyTelemetry = true
-	c.Logger = logger
+	c.Logger = newQuiet(logger)
 	return c
 }
 
@@ -58,6 +58,8 @@ func (r *Replica) startRaft(logger hclog.Logger) (err error) {
 	r.raft, err = raft.NewRaft(cfg, r.machine, log, stable, r.stores.snapshots, r.transport)
 	if err != nil {
 		_ = r.transport.Close() // the library leaves it open
+	} else {
+		r.transport.holdFor(r.raft)
 	}
 	switch {
 	case errors.Is(r.machine.err, fsm.ErrTooNew):

@@ -139,7 +139,7 @@ func (p *port) dialAs(ctx context.Context, kind, version byte, id, address strin
 
 // connect dials the address.
 func (p *port) connect(ctx context.Context, id, address string) (net.Conn, error) {
-	raw, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	raw, err := dialTCP(ctx, &p.wg, address)
 	if err != nil {
 		return nil, fmt.Errorf("dial replica %.8s…: %w", id, err)
 	}

@@ -78,7 +78,7 @@ type network struct {
 	router      *router
 	sender      *sender
 	poker       *poker
-	transport   transport
+	transport   *transport
 }
 
 // state is what comes of the log.
@@ -172,7 +172,8 @@ func (r *Replica) connect(logger hclog.Logger) {
 	r.members = newMembers()
 	r.caller = newCaller(r.port)
 	r.answers = newCallServer(r.port, r.calls(), r.log)
-	r.transport = newTransport(newStream(r.port, r.data.ID), logger)
+	r.transport = newTransport(newStream(r.port, r.data.ID), newQuiet(logger))
+	r.transport.holder.signs, r.transport.holder.log = r.book, r.log
 	r.router = &router{r: r}
 	r.poker = newPoker(r)
 	r.port.handle[kindJournal] = func(c net.Conn, from peer) { serveJournal(c, from, r.propose) }

@@ -1,0 +1,181 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// hashicorp/raft's replication backs off and is not woken (replication.go, replicateTo): after each
+// AppendEntries that fails it sleeps, in the end for 10.24 s, and neither a heartbeat that succeeds
+// nor a new entry ends the sleep. So a follower that was cut off for 25 s hears the leader at once
+// when it is back, and is brought up to date ten seconds later.
+//
+// The transport closes this: it holds an AppendEntries to a replica that cannot be reached, and sends
+// it again every 100 to 200 ms and at each sign of life of that replica. The library never sees the
+// failures, so it never counts them. What is sent again is the same request of the same term, which
+// the leader of that term may send at any time. When this replica does not lead in that term any
+// more, or the other is no server any more, or the transport closes, the error is returned.
+//
+// An answer of no success for which the library would count a failure, too, is that of a log that
+// cannot be written. The request is sent again in the same way.
+//
+// A snapshot cannot be sent again, because its reader is used up. So first a heartbeat is held in its
+// place; it leaves a connection that works for the snapshot.
+//
+// Heartbeats are not held: the library's backoff for them is at most half the heartbeat timeout.
+const (
+	holdMin     = 100 * time.Millisecond
+	holdMax     = 200 * time.Millisecond
+	holdSpacing = 20 * time.Millisecond // between two attempts, however many signs of life there are
+	holdTell    = time.Minute           // between two lines of the log about one replica
+)
+
+var errRejected = errors.New("it does not take the entries")
+
+// holder knows for how long a call is to be held.
+type holder struct {
+	server atomic.Pointer[raft.Raft] // nil until it has started; then nothing is held
+	log    *slog.Logger
+	signs  *book
+	ended  chan struct{} // closed when the transport closes
+	end    sync.Once
+}
+
+// holdFor makes the transport hold the calls of that Raft from now on.
+func (t *transport) holdFor(r *raft.Raft) { t.holder.server.Store(r) }
+
+func newHolder() holder { return holder{signs: newBook(), ended: make(chan struct{})} }
+
+// stands reports whether a request of that term to that replica may still be sent.
+func (h *holder) stands(id raft.ServerID, term uint64) bool {
+	r := h.server.Load()
+	if r == nil || r.State() != raft.Leader || r.CurrentTerm() != term {
+		return false
+	}
+	for _, s := range r.GetConfiguration().Configuration().Servers {
+		if s.ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// isHeartbeat reports whether a request is one of the library's heartbeats.
+func isHeartbeat(req *raft.AppendEntriesRequest) bool {
+	return len(req.Entries) == 0 && req.PrevLogEntry == 0 && req.PrevLogTerm == 0 && req.LeaderCommitIndex == 0
+}
+
+// AppendEntries implements raft.Transport.
+func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest,
+	resp *raft.AppendEntriesResponse) error {
+	if isHeartbeat(req) {
+		return t.appendOnce(id, to, req, resp)
+	}
+	return t.appendHeld(id, to, req, resp)
+}
+
+// InstallSnapshot implements raft.Transport.
+func (t *transport) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, req *raft.InstallSnapshotRequest,
+	resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	beat := &raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term, Leader: req.Leader}
+	if err := t.appendHeld(id, to, beat, new(raft.AppendEntriesResponse)); err != nil {
+		return err
+	}
+	sent := time.Now()
+	err := t.NetworkTransport.InstallSnapshot(id, to, req, resp, data)
+	if err == nil && resp.Term == req.Term {
+		t.contacts.answered(string(id), req.Term, sent)
+	}
+	return err
+}
+
+// Close implements raft.WithClose.
+func (t *transport) Close() error {
+	t.holder.end.Do(func() { close(t.holder.ended) })
+	return t.NetworkTransport.Close()
+}
+
+// appendHeld sends a request until it is answered, or must not be sent any more.
+func (t *transport) appendHeld(id raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest,
+	resp *raft.AppendEntriesResponse) error {
+	w := holding{h: &t.holder, id: string(id), start: time.Now()}
+	for {
+		alive := t.holder.signs.alive(string(id)) // before the attempt, so that none is missed
+		var answer raft.AppendEntriesResponse
+		err := t.appendOnce(id, to, req, &answer)
+		if err == nil && rejected(req, &answer) {
+			err = errRejected
+		}
+		if err == nil {
+			*resp = answer
+			w.over()
+			return nil
+		}
+		if !t.holder.stands(id, req.Term) {
+			return err
+		}
+		w.failed(err)
+		if !t.holder.pause(alive) {
+			return err
+		}
+	}
+}
+
+// rejected reports whether a follower has answered that it could not write the entries. It answers
+// otherwise when it is of a newer term, or lacks what comes before them.
+func rejected(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) bool {
+	return !resp.Success && !resp.NoRetryBackoff && resp.Term <= req.Term
+}
+
+// pause waits until the next attempt is due; false when the transport closes.
+func (h *holder) pause(alive <-chan struct{}) bool {
+	spaced := time.NewTimer(holdSpacing)
+	defer spaced.Stop()
+	select {
+	case <-spaced.C:
+	case <-h.ended:
+		return false
+	}
+	due := time.NewTimer(holdMin - holdSpacing + rand.N(holdMax-holdMin))
+	defer due.Stop()
+	select {
+	case <-due.C:
+	case <-alive:
+	case <-h.ended:
+		return false
+	}
+	return true
+}
+
+// holding tells the log about a call that is held: when that begins, now and again, and at its end.
+type holding struct {
+	h        *holder
+	id       string
+	start    time.Time
+	told     time.Time // zero: not yet
+	attempts int
+}
+
+func (w *holding) failed(err error) {
+	w.attempts++
+	if w.attempts > 1 && (w.told.IsZero() || time.Since(w.told) >= holdTell) { // one failure alone is a restart
+		w.told = time.Now()
+		w.h.log.Warn("a replica cannot be reached: replication to it waits", "name", w.h.signs.name(w.id), "id", w.id,
+			"since", time.Since(w.start).Round(time.Millisecond), "attempts", w.attempts, "error", err)
+	}
+}
+
+func (w *holding) over() {
+	if !w.told.IsZero() {
+		w.h.log.Info(fmt.Sprintf("a replica can be reached again after %s: replicating to it", time.Since(w.start).Round(time.Millisecond)),
+			"name", w.h.signs.name(w.id), "id", w.id, "attempts", w.attempts)
+	}
+}
