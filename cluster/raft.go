@@ -38,6 +38,9 @@ func (r *Replica) raftConfig(logger hclog.Logger) *raft.Config {
 	c.TrailingLogs = trailingLogs
 	c.NoLegacyTelemetry = true
 	c.Logger = newQuiet(logger)
+	if r.cfg.raft != nil {
+		r.cfg.raft(c)
+	}
 	return c
 }
 
@@ -50,6 +53,7 @@ func (r *Replica) startRaft(logger hclog.Logger) (err error) {
 	}
 	disk := &diskWatch{dir: r.data.dir, failed: r.fail, limit: writeLimit}
 	log, stable := r.cfg.watched(&watchedLog{LogStore: below, diskWatch: disk}), &watchedStable{r.stores.stable, disk}
+	r.stores.written = log
 	defer func() {
 		if p := recover(); p != nil { // the library's way to say that the log does not fit the snapshot
 			err = dataError(r.data.dir, "cannot be read (%v): %s", p, moveAway)

@@ -106,7 +106,7 @@ func (r *replay) read(stores *stores) error {
 	if err != nil {
 		return err
 	}
-	for i := r.index + 1; i <= last; i++ {
+	for i := max(r.index, stores.found.obsolete()) + 1; i <= last; i++ {
 		var entry raft.Log
 		if err := stores.log.GetLog(i, &entry); err != nil {
 			return fmt.Errorf("entry %d: %w", i, err)
@@ -135,6 +135,9 @@ func (d *dataPath) recover(stores *stores, log *slog.Logger) error {
 	err := d.update(func(me *identity) { me.Cluster, me.Peers, me.Forming = randomID(), nil, false })
 	if err != nil {
 		return err
+	}
+	if _, err := stores.closeGap(); err != nil {
+		return dataError(d.dir, "cannot be put in order: %w: %s", err, checkDisk)
 	}
 	cfg := raft.DefaultConfig()
 	cfg.LocalID, cfg.NoLegacyTelemetry, cfg.Logger = raft.ServerID(d.ID), true, logging.HCLog(log, "raft")

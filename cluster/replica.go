@@ -127,6 +127,9 @@ func (r *Replica) start() error {
 		return err
 	}
 	r.stores = stores
+	if err := r.closeGap(); err != nil {
+		return err
+	}
 	if last, err := stores.log.LastIndex(); err == nil && last > 0 {
 		r.data.is.Forming = false // the crash came after the first entry; nobody else is there yet
 	}
@@ -269,6 +272,9 @@ func (r *Replica) happened(e fsm.Event) {
 
 // restored is told that a snapshot has replaced the registry.
 func (r *Replica) restored() {
+	if err := r.stores.follow(); err != nil { // then that is done before the next entry, or at the next start
+		r.log.Warn("cannot remove entries that a snapshot has made obsolete", "error", err)
+	}
 	r.diverges.Store(false) // it is the leader's now
 	s := r.registry.State()
 	r.tombstones.restore(s)

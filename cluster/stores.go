@@ -24,7 +24,9 @@ type stores struct {
 	bolt      *raftboltdb.BoltStore
 	log       raft.LogStore
 	stable    *voteStore
-	snapshots raft.SnapshotStore
+	snapshots *snapshotStore
+	found     logState      // when the data path was opened
+	written   raft.LogStore // the log as Raft writes it, nil before Raft is started
 }
 
 // openStores verifies the data path's log and snapshots and opens them.
@@ -34,13 +36,14 @@ func openStores(d *dataPath, logger hclog.Logger) (*stores, error) {
 	if err != nil {
 		return nil, dataError(d.dir, "cannot keep snapshots: %w: %s", err, checkDisk)
 	}
-	if err := d.verify(snapshots); err != nil {
+	found, err := d.verify(snapshots)
+	if err != nil {
 		if missing != nil {
 			_ = os.Remove(d.file(snapshotDir)) // the library has made it just now
 		}
 		return nil, err
 	}
-	s := &stores{snapshots: snapshots}
+	s := &stores{found: found, snapshots: newSnapshotStore(snapshots, d.file(snapshotDir), found.snapshot)}
 	if err := s.openLog(d); err != nil {
 		return nil, err
 	}
@@ -77,21 +80,21 @@ func (s *stores) openLog(d *dataPath) (err error) {
 	if err != nil {
 		return errors.Join(fmt.Errorf("make log cache: %w", err), bolt.Close())
 	}
-	s.bolt, s.log, s.stable = bolt, cache, newVoteStore(bolt)
+	s.bolt, s.log, s.stable = bolt, &anchoredLog{cache, s.snapshots.newest}, newVoteStore(bolt)
 	return nil
 }
 
 // discardHalfBootstrap starts the log anew when a bootstrap was cut short between writing the term
 // and the first entry: with a term but no entry a replica can neither bootstrap nor be elected.
 func (s *stores) discardHalfBootstrap(d *dataPath) error {
-	if d.is.Bootstrapped {
+	if d.is.Bootstrapped || s.found.snapshot.index > 0 {
 		return nil
 	}
 	last, err := s.log.LastIndex()
 	if err != nil {
 		return fmt.Errorf("read the log's last index: %w", err)
 	}
-	term, err := s.bolt.GetUint64([]byte("CurrentTerm"))
+	term, err := s.bolt.GetUint64([]byte(termKey))
 	if errors.Is(err, raftboltdb.ErrKeyNotFound) {
 		return nil
 	}

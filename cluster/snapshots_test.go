@@ -1,0 +1,204 @@
+package cluster
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+)
+
+// twoSnapshots is a data path whose log begins after the newer one of two snapshots, and the folders of both.
+func twoSnapshots(t testing.TB) (dir string, folders []string) {
+	t.Helper()
+	final, _, _ := crashBranches(t)
+	dir = filepath.Join(t.TempDir(), "data")
+	d, err := openDataPath(dir, "r1", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.close()
+	n := startCrashNode(t, dir, trailingLogs, nil, false)
+	defer n.close()
+	n.append(final, 2, 1, 9, 0)
+	n.install(final, 4, 20)
+	n.install(final, 4, 40)
+	n.append(final, 4, 41, 44, 44)
+	for _, end := range []string{"4-20-*", "4-40-*"} {
+		found, err := filepath.Glob(filepath.Join(dir, snapshotDir, end))
+		if err != nil || len(found) != 1 {
+			t.Fatalf("snapshots %v, error %v", found, err)
+		}
+		folders = append(folders, found[0])
+	}
+	return dir, folders
+}
+
+// What a crash leaves of a snapshot that is renamed into place, and of an old one that is removed.
+func TestStartWithPartsOfSnapshots(t *testing.T) {
+	base, folders := twoSnapshots(t)
+	final, _, _ := crashBranches(t)
+	older, newer := filepath.Base(folders[0]), filepath.Base(folders[1])
+	at := func(dir string, path ...string) string {
+		return filepath.Join(append([]string{dir, snapshotDir}, path...)...)
+	}
+	third := strings.Replace(older, "4-20-", "4-15-", 1) // all of it but what was removed
+	for name, leave := range map[string]func(dir string) error{
+		"an unfinished one":           func(dir string) error { return os.CopyFS(at(dir, "4-44-1.tmp"), os.DirFS(at(dir, newer))) },
+		"an empty one":                func(dir string) error { return os.Mkdir(at(dir, "4-44-1.tmp"), 0o755) },
+		"one without its state":       func(dir string) error { return copyMeta(at(dir, newer), at(dir, "4-44-1.tmp")) },
+		"a third, nothing removed":    func(dir string) error { return os.CopyFS(at(dir, third), os.DirFS(at(dir, older))) },
+		"a third, its meta removed":   func(dir string) error { return os.Mkdir(at(dir, third), 0o755) },
+		"the older is not there":      func(dir string) error { return os.RemoveAll(at(dir, older)) },
+		"the test of the permissions": func(dir string) error { return os.WriteFile(at(dir, "permTest"), nil, 0o644) },
+		"the older without its state": func(dir string) error { return os.Remove(at(dir, older, "state.bin")) },
+		"the older with half a state": func(dir string) error { return os.Truncate(at(dir, older, "state.bin"), 9) },
+		"an identity not renamed": func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, identityFile+".tmp"), []byte("{"), 0o644)
+		},
+		"a third without its state": func(dir string) error { return copyMeta(at(dir, older), at(dir, third)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := copyTree(t, base)
+			if err := leave(dir); err != nil {
+				t.Fatal(err)
+			}
+			i := image{dir: dir, acked: entryMark{44, 4}}
+			i.keeps(t, i.found(t))
+			if s, err := Recover(copyTree(t, dir), false, discard); err != nil || s.Registry.Fingerprint != final.states[44].Fingerprint().String() {
+				t.Errorf("recovered %+v, error %v", s, err)
+			}
+			n := startCrashNode(t, dir, trailingLogs, nil, false)
+			defer n.close()
+			if err := n.lead(final, 9, 1); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func copyMeta(from, to string) error {
+	raw, err := os.ReadFile(filepath.Join(from, "meta.json"))
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(to, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(to, "meta.json"), raw, 0o644)
+}
+
+// The log begins after the newest snapshot: when that goes bad after it was checked, Raft must not start
+// from the older one, as the library does.
+func TestRaftTakesNoOlderSnapshot(t *testing.T) {
+	for name, ours := range map[string]bool{"the library": false, "this store": true} {
+		t.Run(name, func(t *testing.T) {
+			dir, folders := twoSnapshots(t)
+			d, err := openDataPath(dir, "r1", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.close()
+			s, err := openStores(d, hclog.NewNullLogger())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = s.bolt.Close() }()
+			if err := s.log.DeleteRange(1, 100); err != nil { // so that the library does not panic
+				t.Fatal(err)
+			}
+			if err := os.Truncate(filepath.Join(folders[1], "state.bin"), 9); err != nil {
+				t.Fatal(err)
+			}
+			var snapshots raft.SnapshotStore = s.snapshots
+			if !ours {
+				snapshots = s.snapshots.SnapshotStore
+			}
+			c := raft.DefaultConfig()
+			c.LocalID, c.Logger, c.NoLegacyTelemetry = "node", hclog.NewNullLogger(), true
+			_, wire := raft.NewInmemTransport("node")
+			r, err := raft.NewRaft(c, idleMachine{}, s.log, s.stable, snapshots, wire)
+			if err == nil {
+				if ours || r.LastIndex() != 20 {
+					t.Errorf("it has started from %d", r.LastIndex())
+				}
+				if err := r.Shutdown().Error(); err != nil {
+					t.Error(err)
+				}
+			} else if !ours {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The newest that has vanished is missed too.
+func TestListMissesTheNewestSnapshot(t *testing.T) {
+	dir, folders := twoSnapshots(t)
+	d, err := openDataPath(dir, "r1", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	s, err := openStores(d, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.bolt.Close() }()
+	if list, err := s.snapshots.List(); err != nil || len(list) != 1 || list[0].Index != 40 {
+		t.Errorf("it lists %v, error %v", list, err)
+	}
+	for i := range folders {
+		if err := os.RemoveAll(folders[len(folders)-1-i]); err != nil {
+			t.Fatal(err)
+		}
+		if list, err := s.snapshots.List(); err == nil {
+			t.Errorf("it lists %v", list)
+		}
+	}
+}
+
+// A snapshot that was under way for long must not take the registry back: what follows it in the log is
+// deleted.
+func TestNoOlderSnapshotIsInstalled(t *testing.T) {
+	final, _, _ := crashBranches(t)
+	dir, _ := twoSnapshots(t)
+	n := startCrashNode(t, dir, trailingLogs, nil, false)
+	defer n.close()
+	if err := n.lead(final, 9, 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.stores.snapshots.Create(1, 39, 4, crashServers, 1, n.wire); err == nil {
+		t.Error("an older snapshot was begun")
+	}
+	if got := n.stores.snapshots.newest(); got != (entryMark{40, 4}) {
+		t.Errorf("the newest is %+v", got)
+	}
+}
+
+// meta.json has no checksum: what it says of the snapshot's end decides what of the log is obsolete.
+func TestSnapshotWhoseMetaIsAltered(t *testing.T) {
+	for name, change := range map[string][2]string{
+		"index":      {`"Index":40`, `"Index":90`},
+		"older":      {`"Index":40`, `"Index":10`},
+		"term":       {`"Term":4`, `"Term":5`},
+		"older term": {`"Term":4`, `"Term":1`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, folders := twoSnapshots(t)
+			path := filepath.Join(folders[1], "meta.json")
+			raw, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			altered := strings.Replace(string(raw), change[0], change[1], 1)
+			if altered == string(raw) {
+				t.Fatalf("%s is not in %s", change[0], raw)
+			}
+			overwrite(t, path, []byte(altered))
+			refuses(t, testConfig(dir), "does not fit its name", "move the data path away")
+		})
+	}
+}
