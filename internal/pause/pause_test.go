@@ -159,9 +159,11 @@ func child() {
 	for range 20 {
 		running.Add(1)
 		all.Go(func() {
+			t := time.NewTicker(time.Millisecond)
+			defer t.Stop()
 			last := time.Now()
 			running.Done()
-			for {
+			for range t.C {
 				now := time.Now()
 				// A gap of more than limit and a beat holds a pause, whenever the last beat was.
 				if gap := now.Sub(last); gap > Limit+beat {
@@ -171,7 +173,6 @@ func child() {
 					return
 				}
 				last = now
-				time.Sleep(time.Millisecond)
 			}
 		})
 	}
