@@ -52,6 +52,8 @@ type Config struct {
 	TombstoneLifetime time.Duration
 
 	Logger *slog.Logger
+	// Paused, when set, reports whether this process stood still at any time from since until now.
+	Paused func(since time.Time) bool
 
 	hooks
 }
@@ -70,6 +72,8 @@ func (h hooks) watched(w *watchedLog) *watchedLog {
 	}
 	return w
 }
+
+func (c Config) paused(since time.Time) bool { return c.Paused != nil && c.Paused(since) }
 
 // Validate names everything that is wrong.
 func (c Config) Validate() error {

@@ -8,11 +8,60 @@ import (
 	"github.com/raftlookupd/raftlookupd/fsm"
 )
 
-// expiry ends orphans after the grace. It counts from when this replica has first seen them as
-// leader, so that neither an election nor a jump of a clock ends them early.
-type expiry struct {
-	age  map[fsm.OrphanGroup]time.Duration
-	term uint64 // in which it counts
+// ages are for how long this replica has seen each group of orphans. Every replica measures them, so that a
+// new leader goes on where the old one was.
+type ages map[fsm.OrphanGroup]time.Duration
+
+// agesTick is what one step adds to ages.
+type agesTick struct {
+	step   time.Duration
+	groups []fsm.OrphanGroup
+	// heard says that a leader was known during the whole step. Without one no nsqd can be taken anywhere,
+	// so that no orphan may grow older.
+	heard bool
+	// isolated says that there was none for the isolation timeout: the nsqds were sent away, and get the
+	// whole grace to come back.
+	isolated bool
+	// led says that this replica led in one term during the whole step. Only then groups of level 0 grow,
+	// because they do not tell the orphans of today from those of yesterday.
+	led   bool
+	found map[string]bool // replicas that were heard of again, so that their groups of level 0 are new ones
+}
+
+// older returns the ages after a step, of the groups that there are. It never counts a time in which this
+// replica may not have seen the group.
+func (a ages) older(tick agesTick) ages {
+	next := make(ages, len(tick.groups))
+	for _, g := range tick.groups {
+		age, known := a[g]
+		grows, begins := tick.heard, tick.isolated
+		if g.Since == 0 {
+			grows, begins = tick.led, tick.isolated || !tick.led || tick.found[g.Replica]
+		}
+		switch {
+		case !known || begins:
+			age = 0
+		case grows:
+			age += tick.step
+		}
+		next[g] = age
+	}
+	return next
+}
+
+// due returns the decisions that end the groups which are as old as the grace, in the order of the groups.
+func (a ages) due(grace time.Duration, level uint64, groups []fsm.OrphanGroup) []fsm.Change {
+	var changes []fsm.Change
+	for _, g := range groups {
+		switch {
+		case a[g] < grace:
+		case level >= fsm.KindExpireOrphans.Level():
+			changes = append(changes, fsm.ExpireOrphans(g))
+		default:
+			changes = append(changes, fsm.ExpireReplica(g.Replica, g.Incarnation))
+		}
+	}
+	return changes
 }
 
 // found collects the replicas that were heard of again: what they leave next is counted anew.
@@ -38,42 +87,24 @@ func (f *found) take() map[string]bool {
 	return ids
 }
 
-// due lets the groups of orphans grow older, and returns the changes that end those which are as
-// old as the grace.
-func (e *expiry) due(step, grace time.Duration, groups []fsm.OrphanGroup) []fsm.Change {
-	ages := make(map[fsm.OrphanGroup]time.Duration, len(groups))
-	var changes []fsm.Change
-	for _, g := range groups {
-		age, known := e.age[g]
-		if known {
-			age += step
-		}
-		ages[g] = age
-		if age >= grace {
-			changes = append(changes, fsm.ExpireReplica(g.Replica, g.Incarnation))
-		}
-	}
-	e.age = ages
-	return changes
-}
-
-// watchOrphans expires orphans while this replica leads, until the context ends.
+// watchOrphans measures the ages of orphans, and expires them while this replica leads, until the context
+// ends.
 func (r *Replica) watchOrphans(ctx context.Context) error {
-	var e expiry
+	seen := make(ages)
+	var term uint64 // in which this replica led at the last tick, 0 for none
+	heard := false  // there was a leader at the last tick
 	pace(ctx, periodFor(r.cfg.ReplicaGrace), func(step time.Duration) {
-		back := r.found.take()
-		if term := r.raft.CurrentTerm(); !r.leads() || term != e.term {
-			e = expiry{term: term}
-		}
-		for g := range e.age {
-			if back[g.Replica] {
-				delete(e.age, g)
-			}
-		}
-		if !r.leads() {
+		leads, now := r.leads(), r.raft.CurrentTerm()
+		state := r.registry.State()
+		groups, known := state.Orphans(), r.leader() != ""
+		seen = seen.older(agesTick{step: step, groups: groups, heard: heard && known,
+			isolated: r.isolated.Load(), led: leads && now == term, found: r.found.take()})
+		heard, term = known, 0
+		if !leads {
 			return
 		}
-		if changes := e.due(step, r.cfg.ReplicaGrace, r.registry.State().Orphans()); len(changes) > 0 {
+		term = now
+		if changes := seen.due(r.cfg.ReplicaGrace, state.Level(), groups); len(changes) > 0 {
 			r.decide(changes...)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/raftlookupd/raftlookupd/fsm"
 )
@@ -20,6 +21,9 @@ const (
 	// maxQueuedBytes bounds the changes that wait; beyond it new ones are refused with
 	// ErrOverloaded. Ends of sessions are always taken: there are no more than connections.
 	maxQueuedBytes = 64 << 20
+	// closeAge is how long a CloseSession may wait. Later it is cut as Detach, because the cluster may
+	// have taken this replica for lost meanwhile.
+	closeAge = time.Second
 )
 
 // journal is the replica's ordered queue of changes with consecutive numbers. Changes leave it
@@ -42,6 +46,14 @@ type journal struct {
 	unsent      chan struct{} // holds a token when there may be changes to send
 	advanced    chan struct{} // closed and replaced when applied grows; nil while nobody waits
 	crowd       crowd
+	closes      []closing // the CloseSessions in the queue, by number
+	paused      func(since time.Time) bool
+}
+
+// closing is a CloseSession that waits.
+type closing struct {
+	number uint64
+	queued time.Time
 }
 
 type queued struct {
@@ -55,7 +67,8 @@ type completer interface {
 }
 
 func newJournal(id string, incarnation uint64) *journal {
-	return &journal{id: id, incarnation: incarnation, first: 1, unsent: make(chan struct{}, 1)}
+	return &journal{id: id, incarnation: incarnation, first: 1, unsent: make(chan struct{}, 1),
+		paused: func(time.Time) bool { return false }}
 }
 
 // append queues a change and returns its number. A change that no entry may carry is refused here:
@@ -73,13 +86,17 @@ func (j *journal) append(c fsm.Change, owner completer) (uint64, error) {
 	if j.closed {
 		return 0, ErrClosed
 	}
-	if j.bytes > maxQueuedBytes && c.Kind != fsm.KindCloseSession {
+	if j.bytes > maxQueuedBytes && c.Kind != fsm.KindCloseSession && c.Kind != fsm.KindDetach {
 		return 0, ErrOverloaded
 	}
 	j.queue = append(j.queue, queued{encoded, owner})
 	j.bytes += len(encoded)
+	number := j.first + uint64(len(j.queue)) - 1
+	if c.Kind == fsm.KindCloseSession {
+		j.closes = append(j.closes, closing{number, time.Now()})
+	}
 	j.wake()
-	return j.first + uint64(len(j.queue)) - 1, nil
+	return number, nil
 }
 
 // encode encodes a change. Many of them share a piece of memory, which goes when all of them are applied.
@@ -102,10 +119,11 @@ type batch struct {
 }
 
 // next cuts the next batch of changes that were not sent yet, if there are at least so many, without
-// waiting.
-func (j *journal) next(least int) (batch, bool) {
+// waiting. It has only kinds of the level that is in force.
+func (j *journal) next(level uint64, least int) (batch, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.detachLate()
 	from := max(j.sent+1, j.first)
 	start := int(from - j.first)
 	if len(j.queue)-start < least && !j.hello {
@@ -124,9 +142,33 @@ func (j *journal) next(least int) (batch, bool) {
 	changes := make([]byte, 0, size)
 	for _, q := range j.queue[start:n] {
 		changes = append(changes, q.change...)
+		if kind := &changes[len(changes)-len(q.change)]; fsm.Kind(*kind) == fsm.KindDetach && level < fsm.KindDetach.Level() {
+			*kind = byte(fsm.KindCloseSession) // what release 0.1.0 does
+		}
 	}
 	entry := h.AppendEntry(make([]byte, 0, size+maxHeaderBytes), n-start, changes)
 	return batch{first: from, last: j.sent, entry: entry}, true
+}
+
+// detachLate makes Detaches of the CloseSessions that have waited too long, or through a pause. Should one
+// of them be on its way as a CloseSession, it counts as what is applied first.
+func (j *journal) detachLate() {
+	n := 0
+	for ; n < len(j.closes); n++ {
+		c := j.closes[n]
+		if time.Since(c.queued) <= closeAge && !j.paused(c.queued) {
+			break
+		}
+		j.queue[c.number-j.first].change[0] = byte(fsm.KindDetach)
+	}
+	j.closes = j.closes[n:]
+}
+
+// isLost reports whether the registry takes this replica for lost.
+func (j *journal) isLost() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.lost
 }
 
 // setLost notes whether the registry takes this replica for lost. While it does, a batch is sent,
@@ -190,6 +232,9 @@ func (j *journal) observe(last uint64, result func(number uint64) error) {
 		j.bytes -= len(q.change)
 	}
 	j.first += uint64(n)
+	for len(j.closes) > 0 && j.closes[0].number < j.first {
+		j.closes = j.closes[1:]
+	}
 	if n > 0 {
 		j.applied.Store(j.first - 1)
 		if j.advanced != nil {

@@ -79,6 +79,9 @@ func (r *Replica) startRaft(logger hclog.Logger) (err error) {
 // leads reports whether this replica is the leader, as far as it knows.
 func (r *Replica) leads() bool { return r.raft.State() == raft.Leader }
 
+// level returns the level of log kinds that is in force, as far as this replica has applied the log.
+func (r *Replica) level() uint64 { return r.registry.State().Level() }
+
 // propose implements proposer.
 func (r *Replica) propose(entry []byte) func(context.Context) error {
 	if !r.leads() { // do not wait for a main loop that would refuse it

@@ -138,7 +138,8 @@ func (r *Replica) start() error {
 		return err
 	}
 	r.journal = newJournal(r.data.ID, incarnation)
-	r.sessions = newSessions(r.cfg, r.journal)
+	r.journal.paused = r.cfg.paused
+	r.sessions = newSessions(r.cfg, r.journal, func() fsm.Kind { return endOf(r.endFacts()) })
 	r.tombstones = newTombstones()
 	r.transfers = newTransferWatch(r.cfg.RaftTimeout, r.fail)
 	r.fresh.leader, r.fresh.linearizable = newRounds(r.askIndex(consistency.Leader)), newRounds(r.askIndex(consistency.Linearizable))
@@ -199,7 +200,7 @@ func (r *Replica) startTasks(logger hclog.Logger) {
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
 	r.tasks, ctx = errgroup.WithContext(ctx)
-	r.sender = newSender(r.journal, r.router, r.fenced)
+	r.sender = newSender(r.journal, r.router, r.level, r.fenced)
 	pilot := r.newPilot(logger.Named("autopilot"))
 	for _, task := range []func(context.Context) error{
 		r.sender.send, r.sender.collect, r.form, r.gossip.keepJoining, r.keepBook, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,

@@ -34,6 +34,7 @@ type proposer interface {
 type sender struct {
 	journal  *journal
 	to       proposer
+	level    func() uint64                     // of log kinds that is in force
 	fenced   func(*fsm.IncarnationError) error // the registry knows a greater incarnation: begin anew, or fail
 	inFlight chan func(context.Context) error
 	flying   atomic.Int32  // batches on their way
@@ -41,10 +42,11 @@ type sender struct {
 	hope     chan struct{} // holds a token when there may be another leader than when the last batch was sent
 }
 
-func newSender(j *journal, to proposer, fenced func(*fsm.IncarnationError) error) *sender {
+func newSender(j *journal, to proposer, level func() uint64, fenced func(*fsm.IncarnationError) error) *sender {
 	return &sender{
 		journal:  j,
 		to:       to,
+		level:    level,
 		fenced:   fenced,
 		inFlight: make(chan func(context.Context) error, maxInFlight),
 		trouble:  make(chan struct{}, 1),
@@ -99,7 +101,7 @@ func (s *sender) drain(ctx context.Context) bool {
 		if s.flying.Load() > 0 {
 			least = worthSending
 		}
-		b, ok := s.journal.next(least)
+		b, ok := s.journal.next(s.level(), least)
 		if !ok {
 			return true
 		}

@@ -127,7 +127,7 @@ func (l *badLeader) heal() {
 // running runs a sender until the test's function has returned, and gives what it ended with.
 func running(j *journal, to proposer, fenced func(*fsm.IncarnationError) error, f func()) error {
 	ctx, stop := context.WithCancel(context.Background())
-	s := newSender(j, to, fenced)
+	s := newSender(j, to, newestLevel, fenced)
 	ended := make(chan error, 2)
 	go func() { ended <- s.send(ctx) }()
 	go func() { ended <- s.collect(ctx) }()
@@ -135,6 +135,9 @@ func running(j *journal, to proposer, fenced func(*fsm.IncarnationError) error, 
 	stop()
 	return errors.Join(<-ended, <-ended)
 }
+
+// newestLevel is a registry that has every kind.
+func newestLevel() uint64 { return fsm.MaxLevel }
 
 func neverFenced(e *fsm.IncarnationError) error { return fmt.Errorf("fenced: %w", e) }
 
@@ -205,7 +208,7 @@ func TestSenderDoesNotPauseForANewLeader(t *testing.T) {
 			})
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
-			s := newSender(j, to, neverFenced)
+			s := newSender(j, to, newestLevel, neverFenced)
 			s.moved() // before the trouble: of no use
 			go func() { _ = s.collect(ctx) }()
 			go func() { _ = s.send(ctx) }()

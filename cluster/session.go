@@ -240,8 +240,15 @@ func (s *Session) age(step, timeout time.Duration) {
 	}
 }
 
-// Close ends the session because its connection has ended. It does not block.
-func (s *Session) Close() {
+// Close ends the session because its nsqd has ended the connection: it is unlisted at once, if this
+// replica is healthy, and detached otherwise. It does not block.
+func (s *Session) Close() { s.end(s.sessions.endOf()) }
+
+// Detach ends the session's connection without its nsqd's word: the session becomes an orphan, until the
+// nsqd is back or the grace is over. It does not block.
+func (s *Session) Detach() { s.end(fsm.KindDetach) }
+
+func (s *Session) end(how fsm.Kind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -249,7 +256,7 @@ func (s *Session) Close() {
 	}
 	s.closed = true
 	s.sessions.remove(s.number)
-	_ = s.tell(fsm.CloseSession(0)) // fails only when the replica is closing
+	_ = s.tell(fsm.Change{Kind: how}) // fails only when the replica is closing
 }
 
 // registered is the number that the registry knows the session by.

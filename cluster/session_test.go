@@ -14,11 +14,13 @@ import (
 	"github.com/raftlookupd/raftlookupd/fsm"
 )
 
+func closes() fsm.Kind { return fsm.KindCloseSession }
+
 // loneSession is a session whose journal nobody drains.
 func loneSession(t testing.TB, cfg Config, evict func()) (*Session, *journal) {
 	t.Helper()
 	j := newJournal("id", 1)
-	s, err := newSessions(cfg, j).open(nsqd(1), evict)
+	s, err := newSessions(cfg, j, closes).open(nsqd(1), evict)
 	if err != nil {
 		t.Fatal(err)
 	}

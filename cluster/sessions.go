@@ -12,13 +12,14 @@ import (
 type sessions struct {
 	cfg     Config
 	journal *journal
+	endOf   func() fsm.Kind // what ends a session now that its nsqd has closed the connection
 
 	mu       sync.Mutex
 	byNumber map[uint64]*Session
 }
 
-func newSessions(cfg Config, j *journal) *sessions {
-	return &sessions{cfg: cfg, journal: j, byNumber: make(map[uint64]*Session)}
+func newSessions(cfg Config, j *journal, endOf func() fsm.Kind) *sessions {
+	return &sessions{cfg: cfg, journal: j, endOf: endOf, byNumber: make(map[uint64]*Session)}
 }
 
 // open queues the beginning of a session. It does not wait for a commit.

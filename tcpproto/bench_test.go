@@ -24,6 +24,7 @@ func (nullSession) Register(string, string) (bool, error)   { return false, nil 
 func (nullSession) Unregister(string, string) (bool, error) { return false, nil }
 func (nullSession) Ping()                                   {}
 func (nullSession) Close()                                  {}
+func (nullSession) Detach()                                 {}
 
 func nullOpen(fsm.ProducerInfo, func()) (Session, error) { return nullSession{}, nil }
 

@@ -29,15 +29,18 @@ type conn struct {
 	accepted time.Time
 	in       input
 	session  Session // nil until IDENTIFY has succeeded
+	patience patience
 	evicted  atomic.Bool
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
+	now := time.Now()
 	return &conn{
 		srv:      s,
 		nc:       nc,
 		remote:   nc.RemoteAddr().String(),
-		accepted: time.Now(),
+		accepted: now,
+		patience: newPatience(now),
 		in:       input{src: nc},
 	}
 }
@@ -74,11 +77,17 @@ func (c *conn) step() error {
 	if err != nil {
 		return err
 	}
+	read := time.Now()
 	answer, perr := c.exec(line)
-	if perr != nil {
-		return c.answerError(perr)
+	if perr == nil {
+		err = c.write(answer)
+	} else {
+		err = c.answerError(perr)
 	}
-	return c.write(answer)
+	if err == nil {
+		c.patience.wrote(read, time.Now(), c.srv.cfg.lateAnswer, perr != nil)
+	}
+	return err
 }
 
 // answerError leaves a fatal error to end.
@@ -93,17 +102,32 @@ func (c *conn) answerError(perr *protocolError) error {
 // end does what is left to do after err, which is never nil.
 func (c *conn) end(err error) {
 	answered := c.answerFatal(err)
-	if c.session != nil && !c.srv.isClosing() {
-		c.session.Close()
-	}
+	session := c.endSession(err)
 	if c.evicted.Load() {
 		err = errEvicted
 	}
-	c.srv.log.Info("exiting", "client", c.remote, "reason", printable(err.Error()))
+	c.srv.log.Info("exiting", "client", c.remote, "reason", printable(err.Error()), "session", session)
 	if answered {
 		c.linger()
 	}
 	_ = c.nc.Close()
+}
+
+// endSession ends the session as the end of its connection demands, and returns what became of it.
+func (c *conn) endSession(err error) string {
+	if c.session == nil {
+		return "none"
+	}
+	why := c.endOf(err)
+	switch {
+	case c.srv.isClosing(): // last, because endOf may wait
+		return "left open"
+	case why != causeNone:
+		c.session.Detach()
+		return "detached: " + string(why)
+	}
+	c.session.Close()
+	return "closed"
 }
 
 // answerFatal tells the client why the connection ends, if that is for it to know.
@@ -131,7 +155,8 @@ func (c *conn) write(framed []byte) error {
 	if _, err := c.nc.Write(framed); err != nil {
 		return err
 	}
-	return c.nc.SetWriteDeadline(time.Time{})
+	_ = c.nc.SetWriteDeadline(time.Time{}) // fails only on a closed connection, which the next read tells
+	return nil
 }
 
 // linger lets the client read the last answer. Closing a socket with unread bytes resets the

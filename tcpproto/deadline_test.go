@@ -127,7 +127,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 		send(t, nc, magicV1+identify(identifyBody))
 		begin := time.Now()
 		session := <-r.opened
-		<-session.closed
+		ends(t, session, "DETACH")
 		if got := time.Since(begin); got != 5*time.Second {
 			t.Errorf("cut off after %v, want 5s", got)
 		}

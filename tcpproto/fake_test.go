@@ -103,12 +103,25 @@ func (s *fakeSession) Ping() {
 	s.calls = append(s.calls, "PING")
 }
 
-// Close panics when called twice.
-func (s *fakeSession) Close() {
+// Close and Detach panic when the session has ended already.
+func (s *fakeSession) Close() { s.end("CLOSE") }
+
+func (s *fakeSession) Detach() { s.end("DETACH") }
+
+func (s *fakeSession) end(how string) {
 	s.mu.Lock()
-	s.calls = append(s.calls, "CLOSE")
+	s.calls = append(s.calls, how)
 	s.mu.Unlock()
 	close(s.closed)
+}
+
+// ends waits until the session has ended, and checks how.
+func ends(t testing.TB, s *fakeSession, how string) {
+	t.Helper()
+	wait(t, s.closed, "the session ends")
+	if did := s.did(); did[len(did)-1] != how {
+		t.Errorf("calls %q, want %s at the end", did, how)
+	}
 }
 
 func (s *fakeSession) did() []string {
@@ -130,6 +143,9 @@ func start(t testing.TB, cfg Config) (*Server, string) {
 func serve(t testing.TB, cfg Config, l net.Listener) *Server {
 	t.Helper()
 	cfg.Greeting = testGreeting
+	if cfg.lateAnswer == 0 { // a busy machine makes no answer late
+		cfg.lateAnswer = time.Hour
+	}
 	s := New(cfg)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()

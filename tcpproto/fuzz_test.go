@@ -162,7 +162,7 @@ func FuzzConversation(f *testing.F) {
 	f.Add([]byte("  V1"+strings.Repeat("x", 4096)), uint8(7))
 	f.Fuzz(func(t *testing.T, data []byte, chunk uint8) {
 		r := &fakeReplica{}
-		s := New(Config{Open: r.open, Greeting: testGreeting})
+		s := New(Config{Open: r.open, Greeting: testGreeting, lateAnswer: time.Hour})
 		nc := newScript(data, 1+int(chunk))
 		c := newConn(s, nc)
 		s.track(c)

@@ -135,10 +135,10 @@ func TestOutcomesOfChanges(t *testing.T) {
 			calls:   []string{"REGISTER t|c", "UNREGISTER t|c", "PING", "CLOSE"}},
 		{name: "not taken is fatal", err: errFake,
 			answers: []string{"E_UNAVAILABLE REGISTER was not taken"},
-			calls:   []string{"REGISTER t|c", "CLOSE"}},
+			calls:   []string{"REGISTER t|c", "DETACH"}},
 		{name: "an error outweighs pending", pending: true, err: errFake,
 			answers: []string{"E_UNAVAILABLE REGISTER was not taken"},
-			calls:   []string{"REGISTER t|c", "CLOSE"}},
+			calls:   []string{"REGISTER t|c", "DETACH"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := &fakeReplica{change: func(string) (bool, error) { return tc.pending, tc.err }}

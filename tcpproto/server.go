@@ -29,9 +29,12 @@ type Session interface {
 	// Ping says that the nsqd was heard from. It never blocks.
 	Ping()
 
-	// Close says that the connection has ended. It never blocks. It is called exactly once,
-	// unless Server.Close cut the connection: then it is not called at all.
+	// Close says that the nsqd has ended the connection of its own will: it is to be unlisted at once.
+	// Detach says that the connection has ended and that this replica may have caused it: the nsqd may
+	// live, and comes back. Neither blocks. One of the two is called, exactly once, unless Server.Close
+	// cut the connection: then none is.
 	Close()
+	Detach()
 }
 
 // Config says what a Server serves. Open is required. A timeout that is not positive stands for
@@ -46,6 +49,9 @@ type Config struct {
 	// connection at once.
 	Admit func() bool
 
+	// Paused, when set, reports whether this process stood still at any time from since until now.
+	Paused func(since time.Time) bool
+
 	Greeting Greeting
 	Logger   *slog.Logger // nil: no log
 
@@ -54,6 +60,8 @@ type Config struct {
 	WriteTimeout    time.Duration // for one answer to a client that does not read; 5 s
 	LingerTimeout   time.Duration // for a client to read a fatal answer and hang up; 500 ms
 	CloseTimeout    time.Duration // how long Server.Close waits for busy sessions; 5 s
+
+	lateAnswer time.Duration // for tests; see lateAnswer
 }
 
 func (c Config) withDefaults() Config {
@@ -67,6 +75,10 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.WriteTimeout, 5*time.Second)
 	orDefault(&c.LingerTimeout, 500*time.Millisecond)
 	orDefault(&c.CloseTimeout, 5*time.Second)
+	orDefault(&c.lateAnswer, lateAnswer)
+	if c.Paused == nil {
+		c.Paused = func(time.Time) bool { return false }
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -76,7 +76,7 @@ func TestCloseLeavesSessions(t *testing.T) {
 	}
 }
 
-func TestResetClosesSession(t *testing.T) {
+func TestResetDetachesSession(t *testing.T) {
 	r := &fakeReplica{opened: make(chan *fakeSession, 1)}
 	_, addr := start(t, Config{Open: r.open})
 	nc := dialIdentified(t, addr)
@@ -84,7 +84,7 @@ func TestResetClosesSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = nc.Close()
-	wait(t, (<-r.opened).closed, "session closes after a reset")
+	ends(t, <-r.opened, "DETACH")
 }
 
 func TestEvict(t *testing.T) {
@@ -97,10 +97,10 @@ func TestEvict(t *testing.T) {
 		wg.Go(session.evict)
 	}
 	expectEnd(t, nc)
-	wait(t, session.closed, "session closes after evict")
+	wait(t, session.closed, "session ends after evict")
 	wg.Wait()
 	session.evict()
-	if got, want := session.did(), []string{"CLOSE"}; !slices.Equal(got, want) {
+	if got, want := session.did(), []string{"DETACH"}; !slices.Equal(got, want) {
 		t.Errorf("calls %q, want %q", got, want)
 	}
 }
@@ -114,7 +114,7 @@ func TestEvictInsideOpen(t *testing.T) {
 	nc := dial(t, addr)
 	send(t, nc, magicV1+identify(identifyBody))
 	expectEnd(t, nc)
-	wait(t, (<-r.opened).closed, "session closes")
+	ends(t, <-r.opened, "DETACH")
 }
 
 func TestServeAfterClose(t *testing.T) {
@@ -166,7 +166,7 @@ func TestPeerThatStopsReadingOverTCP(t *testing.T) {
 			}
 		}
 	})
-	wait(t, session.closed, "the peer is cut off")
+	ends(t, session, "DETACH")
 }
 
 // A client that floods after a fatal answer is cut off before the time is up.

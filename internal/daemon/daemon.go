@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/raftlookupd/raftlookupd/httpapi"
 	"github.com/raftlookupd/raftlookupd/internal/config"
 	"github.com/raftlookupd/raftlookupd/internal/consistency"
+	"github.com/raftlookupd/raftlookupd/internal/pause"
 	"github.com/raftlookupd/raftlookupd/internal/version"
 	"github.com/raftlookupd/raftlookupd/tcpproto"
 )
@@ -31,6 +33,7 @@ type Daemon struct {
 	log       *slog.Logger
 	addresses atomic.Pointer[cluster.Addresses]
 	apart     bool // the replica has left its cluster, and waits to be told to join one
+	pauses    *pause.Watch
 
 	listeners
 	replica *cluster.Replica
@@ -60,11 +63,26 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("find the hostname: %w", err)
 	}
+	defer d.watchPauses()()
 	for {
 		if err := d.once(ctx, hostname); !errors.Is(err, errAgain) {
 			return err
 		}
 		d.apart = d.replica.Apart()
+	}
+}
+
+// watchPauses begins to watch for pauses of this process. The returned function ends that.
+func (d *Daemon) watchPauses() (end func()) {
+	d.pauses = pause.New(func(gap time.Duration) {
+		d.log.Warn("this process stood still: nsqds that hang up now are kept for the grace", "for", gap)
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() { _ = d.pauses.Run(ctx) })
+	return func() {
+		stop()
+		watching.Wait()
 	}
 }
 
@@ -175,6 +193,7 @@ func (d *Daemon) clusterConfig() cluster.Config {
 		InactiveTimeout:   d.cfg.InactiveProducerTimeout,
 		TombstoneLifetime: d.cfg.TombstoneLifetime,
 		Logger:            d.log,
+		Paused:            d.pauses.Since,
 	}
 }
 
@@ -202,7 +221,8 @@ func (d *Daemon) build(hostname string) {
 			}
 			return s, nil
 		},
-		Admit: d.replica.Admits,
+		Admit:  d.replica.Admits,
+		Paused: d.pauses.Since,
 		Greeting: tcpproto.Greeting{
 			BroadcastAddress: d.cfg.BroadcastAddress,
 			Hostname:         hostname,

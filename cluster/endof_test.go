@@ -1,0 +1,38 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+
+	"github.com/raftlookupd/raftlookupd/fsm"
+)
+
+func TestEndOf(t *testing.T) {
+	const recent = time.Second
+	leads, follows := endFacts{leads: true, leader: true, contact: time.Hour, recent: recent}, endFacts{leader: true, contact: recent, recent: recent}
+	with := func(f endFacts, alter func(*endFacts)) endFacts {
+		alter(&f)
+		return f
+	}
+	for name, tc := range map[string]struct {
+		facts endFacts
+		want  fsm.Kind
+	}{
+		"the leader":           {leads, fsm.KindCloseSession},
+		"a follower":           {follows, fsm.KindCloseSession},
+		"no leader":            {with(follows, func(f *endFacts) { f.leader = false }), fsm.KindDetach},
+		"a leader of long ago": {with(follows, func(f *endFacts) { f.contact = recent + 1 }), fsm.KindDetach},
+		"isolated":             {with(follows, func(f *endFacts) { f.isolated = true }), fsm.KindDetach},
+		"leaving":              {with(follows, func(f *endFacts) { f.leaving = true }), fsm.KindDetach},
+		"lost":                 {with(follows, func(f *endFacts) { f.lost = true }), fsm.KindDetach},
+		"paused":               {with(follows, func(f *endFacts) { f.paused = true }), fsm.KindDetach},
+		"a leader that leaves": {with(leads, func(f *endFacts) { f.leaving = true }), fsm.KindDetach},
+		"a lost leader":        {with(leads, func(f *endFacts) { f.lost = true }), fsm.KindDetach},
+		"a leader that woke":   {with(leads, func(f *endFacts) { f.paused = true }), fsm.KindDetach},
+		"nothing known":        {endFacts{}, fsm.KindDetach},
+	} {
+		if got := endOf(tc.facts); got != tc.want {
+			t.Errorf("%s: kind %d, want %d", name, got, tc.want)
+		}
+	}
+}
