@@ -194,15 +194,40 @@ func TestExpireOrphansComesTooLate(t *testing.T) {
 	wantProducers(t, l.r, "t", "h")
 }
 
-// TestLostThenRestarted: the grace began when the replica was lost.
+// TestLostThenRestarted: the grace begins anew with the restart, once. A replica that crashes again and
+// again keeps nobody listed.
 func TestLostThenRestarted(t *testing.T) {
 	l := leveledTape(t)
 	a := l.journal("a")
+	ended, s := a.identify(nsqd("h1")), a.identify(nsqd("h2"))
+	a.send(Detach(ended))
+	detached := OrphanGroup{"a", 1, l.index}
+	l.decide(LoseReplica("a", 1))
+	lost := OrphanGroup{"a", 1, l.index}
+	wantEvents(t, a.restart(), Event{Kind: ReplicaOpened, Replica: "a", Incarnation: 2})
+	restarted := OrphanGroup{"a", 1, l.index}
+	wantGroups(t, l.r, detached, restarted)
+	l.decide(LoseReplica("a", 2))
+	a.restart()
+	a.restart()
+	wantGroups(t, l.r, detached, restarted)
+	wantEvents(t, l.decide(ExpireOrphans(lost)))
+	wantEvents(t, l.decide(ExpireOrphans(restarted)), Event{Kind: SessionDropped, Session: SessionKey{"a", 1, s}})
+}
+
+// TestLostThenRestartedAtLevelZero: and across the rise of the level.
+func TestLostThenRestartedAtLevelZero(t *testing.T) {
+	l := newTape(t)
+	a := l.journal("a")
 	a.identify(nsqd("h"))
 	l.decide(LoseReplica("a", 1))
-	group := OrphanGroup{"a", 1, l.index}
 	a.restart()
-	wantGroups(t, l.r, group)
+	wantGroups(t, l.r, OrphanGroup{"a", 1, 0})
+	a.identify(nsqd("h"))
+	l.decide(LoseReplica("a", 2))
+	l.decide(RaiseLevel(1))
+	a.restart()
+	wantGroups(t, l.r, OrphanGroup{"a", 1, 0}, OrphanGroup{"a", 2, l.index})
 }
 
 // TestOrphansOfLevelZero: their group has no index, and ends as such after the level has risen.

@@ -218,6 +218,13 @@ func (w *world) group(t *rapid.T) OrphanGroup {
 	return g
 }
 
+// maybeRaise begins every other history with level 1; the others may come to it later.
+func (w *world) maybeRaise(t *rapid.T) {
+	if rapid.Bool().Draw(t, "level 1 from the start") {
+		w.rule(t, RaiseLevel(1))
+	}
+}
+
 // raise delivers a level that may be in force already.
 func (w *world) raise(t *rapid.T) {
 	w.rule(t, RaiseLevel(rapid.Uint64Range(0, MaxLevel).Draw(t, "level")))

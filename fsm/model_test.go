@@ -102,6 +102,13 @@ func (m *model) batch(h Header, changes []Change) modelOutcome {
 }
 
 func (m *model) openReplica(h Header, name string) *Replica {
+	if old := m.replicas[h.Replica]; old != nil && old.Lost && m.level >= 1 {
+		for _, s := range m.sessions { // their grace begins anew
+			if s.key.Replica == old.ID && s.key.Incarnation == old.Incarnation && !s.detached {
+				s.since = m.index
+			}
+		}
+	}
 	rep := &Replica{ID: h.Replica, Name: name, Incarnation: h.Incarnation}
 	m.replicas[h.Replica] = rep
 	m.orphan(h.Replica)
