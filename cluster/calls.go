@@ -27,7 +27,7 @@ type standing struct {
 	LastIndex     uint64 `json:"last_index"`
 	LastTerm      uint64 `json:"last_term"`
 	AppliedIndex  uint64 `json:"applied_index"`
-	LastContactMS int64  `json:"last_contact_ms"` // 0 on the leader, -1 when never
+	LastContactMS int64  `json:"last_contact_ms"` // as in Status
 	Leader        bool   `json:"leader"`
 }
 
