@@ -113,7 +113,7 @@ func Open(cfg Config) (*Replica, error) {
 		r.log.Warn("cannot read what was known of the other replicas", "file", bookFile, "error", err)
 	}
 	r.book = r.port.book
-	r.port.keep = r.keepNow
+	r.port.keep, r.port.met = r.keepNow, r.met
 	if err := r.start(); err != nil {
 		return nil, errors.Join(err, r.release())
 	}
@@ -152,7 +152,7 @@ func (r *Replica) start() error {
 	if err := r.startRaft(logger); err != nil {
 		return err
 	}
-	if r.gossip, err = startGossip(r.cfg.Gossip, r.meta, r.members, r.book, r.log); err != nil {
+	if r.gossip, err = startGossip(r.cfg.Gossip, r.meta, r.unseenServers, r.members, r.book, r.log); err != nil {
 		return err
 	}
 	if !r.cfg.Apart {
@@ -189,6 +189,7 @@ func (r *Replica) meta() meta {
 		Version: r.cfg.Version, Expect: r.expects(), Reader: r.cfg.Reader, Apart: r.apart.Load(),
 		Host: r.cfg.ClientHost, TCP: r.cfg.TCPPort, HTTP: r.cfg.HTTPPort,
 		ClusterHost: host, ClusterPort: port, Level: knownLevel,
+		Start: r.lineage.life().Start, Nonce: r.lineage.life().Nonce,
 	}
 }
 
@@ -199,7 +200,7 @@ func (r *Replica) startTasks(logger hclog.Logger) {
 	r.sender = newSender(r.journal, r.router, r.fenced)
 	pilot := r.newPilot(logger.Named("autopilot"))
 	for _, task := range []func(context.Context) error{
-		r.sender.send, r.sender.collect, r.form, r.gossip.keepJoining, r.keepBook, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,
+		r.sender.send, r.sender.collect, r.form, r.gossip.keepJoining, r.keepBook, r.greetSeen, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,
 		r.fresh.leader.run, r.fresh.linearizable.run,
 		r.sessions.watchSilence, r.watchOrphans, r.watchLeader, r.watchReplicas, r.checkpoints,
 		func(ctx context.Context) error { return r.pilotWhileLeading(ctx, pilot) },
