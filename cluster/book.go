@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 const (
@@ -26,6 +27,7 @@ type book struct {
 	clock   uint64        // counts what was heard; a record's order
 	dirty   bool          // the file is older than the records
 	changed chan struct{} // holds a token when more than acknowledgements changed
+	unmet   chan struct{} // holds a token when gossip tells of a life that no greeting has told of
 	calls   map[string]chan struct{}
 }
 
@@ -42,12 +44,28 @@ type peerRecord struct {
 	Gossip      string   `json:"gossip,omitempty"`
 	Acked       uint64   `json:"acked,omitempty"` // the highest committed index that it has acknowledged
 
+	TCP  string `json:"tcp,omitempty"` // where clients reach it
+	HTTP string `json:"http,omitempty"`
+
 	heard     uint64 // the book's clock when it was last heard of
 	hintFirst bool   // the hint is of a newer incarnation than any greeting
+	plain     bool   // it speaks version 1 of the greeting, as gossip tells
+	hangUps   int    // in a row, at greetings of version 2
+	hungUp    time.Time
+	seen      life // by gossip, which proves nothing
 }
 
+// unmet reports whether the replica lives a life that no greeting has told of.
+func (r *peerRecord) unmet() bool {
+	return !r.plain && r.Hint != "" && (r.Life.Start == 0 || r.seen.Start > 0 && r.seen != r.Life)
+}
+
+// plainKept is for how long a replica that hung up at the newer greeting gets the older one first.
+const plainKept = 30 * time.Second
+
 func newBook() *book {
-	return &book{records: make(map[string]*peerRecord), calls: make(map[string]chan struct{}), changed: make(chan struct{}, 1)}
+	return &book{records: make(map[string]*peerRecord), calls: make(map[string]chan struct{}), changed: make(chan struct{}, 1),
+		unmet: make(chan struct{}, 1)}
 }
 
 // of returns the record of an id, which it makes when there is none. The caller holds the lock.
@@ -176,22 +194,94 @@ func (b *book) gossiped(m member) {
 		known.Level, known.Version = m.Level, m.Version
 		known.hintFirst = true
 	}
-	known.Incarnation, known.Name, known.Gossip = m.Incarnation, m.Name, m.gossip
 	known.Hint = m.clusterAddress()
+	known.plain, known.seen = m.Level == 0, m.life()
+	if known.unmet() {
+		select {
+		case b.unmet <- struct{}{}:
+		default:
+		}
+	}
+	known.Incarnation, known.Name, known.Gossip = m.Incarnation, m.Name, m.gossip
+	known.TCP, known.HTTP = join(m.Host, m.TCP), join(m.Host, m.HTTP)
 	if before.Name != known.Name || before.Gossip != known.Gossip || before.Hint != known.Hint ||
 		before.Incarnation != known.Incarnation {
 		b.touch()
 	}
 }
 
-// reached notes that the replica of that id has answered at an address.
-func (b *book) reached(id, address string) {
+// reached notes that the replica of that id has answered at an address, and reports whether that is new.
+func (b *book) reached(id, address string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	known := b.of(id)
-	if known.put(address) {
+	if !known.put(address) {
+		return false
+	}
+	b.touch()
+	return true
+}
+
+// judge compares a hello with what is known of its id.
+func (b *book) judge(id string, said hello) (peerRecord, judgement) {
+	known, _ := b.get(id)
+	known.ID = id
+	return known, judge(known, said.lineage, said.Last)
+}
+
+// learn takes over what a replica that was accepted says of itself, and reports whether the file should
+// be written before anything else is said to that replica.
+func (b *book) learn(id string, said hello) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known := b.of(id)
+	known.plain, known.hangUps = false, 0
+	if said.Name == "" {
+		return false
+	}
+	changed := known.put(said.Address)
+	before := *known
+	known.Name, known.Version, known.Level = said.Name, said.Version, said.Level
+	known.Gossip, known.TCP, known.HTTP = cmp.Or(said.Gossip, known.Gossip), said.TCP, said.HTTP
+	if said.Start > 0 {
+		known.Life = said.life()
+	}
+	if said.Incarnation >= known.Incarnation {
+		known.Incarnation, known.hintFirst = said.Incarnation, false
+	}
+	changed = changed || known.Name != before.Name || known.Life != before.Life || known.Incarnation != before.Incarnation
+	if changed || known.Level != before.Level || known.Version != before.Version || known.Gossip != before.Gossip {
 		b.touch()
 	}
+	return changed
+}
+
+// plainly notes a greeting of version 1: whatever the replica knew before, it is of release 0.1.0 now.
+func (b *book) plainly(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if known, ok := b.records[id]; ok && known.Level > 0 {
+		known.Level, known.Version = 0, ""
+		b.touch()
+	}
+}
+
+// speaksPlain reports whether the older greeting is the one to begin with.
+func (b *book) speaksPlain(id string) bool {
+	known, _ := b.get(id)
+	return known.plain || known.hangUps > 0 && known.Level == 0 && time.Since(known.hungUp) < plainKept
+}
+
+// hungUp notes that the replica of that id has hung up at the newer greeting, and reports whether to try
+// the older one: at once when the newer one was never heard of it, else at the second time, because it
+// may just have ended.
+func (b *book) hungUp(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known := b.of(id)
+	known.hangUps++
+	known.hungUp = time.Now()
+	return known.Life.Start == 0 || known.hangUps > 1
 }
 
 // put makes the address the first one; false when it was.

@@ -110,6 +110,13 @@ func (r *Replica) saveBook() error {
 	return nil
 }
 
+// keepNow writes the book before anything is said to a replica that has changed.
+func (r *Replica) keepNow() {
+	if err := r.saveBook(); err != nil {
+		r.log.Warn("cannot remember what is known of the other replicas", "error", err)
+	}
+}
+
 // keepBook writes the book when it has changed: at once for what greetings and gossip tell, now and
 // then for acknowledged indexes. It runs until the context ends.
 func (r *Replica) keepBook(ctx context.Context) error {

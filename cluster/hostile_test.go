@@ -102,7 +102,7 @@ func TestElectionWhileForming(t *testing.T) {
 func TestHostileGreetings(t *testing.T) {
 	r := openReady(t, testConfig(t.TempDir()))
 	me := r.whoami()
-	greeting := appendText(appendText(appendText([]byte{kindJournal, portVersion}, me.cluster), me.id), "x")
+	greeting := appendText(appendText(appendText([]byte{kindJournal, plainGreeting}, me.cluster), me.id), "x")
 	huge := binary.BigEndian.AppendUint32(greeting, 1<<32-1)
 	for name, sent := range map[string][]byte{"nothing": nil, "half": greeting[:5], "other version": {kindRaft, 9},
 		"huge batch": huge} {
@@ -202,11 +202,12 @@ func TestLostIsDeniedUntilHeard(t *testing.T) {
 }
 
 func FuzzGreetingAndBatch(f *testing.F) {
-	f.Add([]byte{kindRaft, portVersion, 1, 'c', 1, 'i', 1, 'o'})
+	f.Add(append([]byte{kindRaft, helloGreeting, 1, 'c', 1, 'i', 1, 'o', 0, 30}, `{"name":"a","start":1,"nonces":[1]}`[:30]...))
+	f.Add([]byte{kindRaft, plainGreeting, 1, 'c', 1, 'i', 1, 'o'})
 	f.Add([]byte{0, 0, 0, 1, 'x'})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := strings.NewReader(string(data))
-		if _, _, from, err := readGreeting(r); err == nil && (len(from.id) > 255 || len(from.cluster) > 255) {
+		if g, err := readGreeting(r); err == nil && (len(g.from.id) > 255 || len(g.from.cluster) > 255 || len(g.hello.Nonces) > maxLives) {
 			t.Error("too long")
 		}
 		if entry, err := readBatch(strings.NewReader(string(data))); err == nil {

@@ -76,7 +76,7 @@ func (d *dataPath) create(name string) error {
 
 // reset does what Reset announces. After a crash it is done again.
 func (d *dataPath) reset() error {
-	for _, file := range []string{logFile, snapshotDir, bookFile} {
+	for _, file := range []string{logFile, snapshotDir, bookFile, livesFile} {
 		if err := os.RemoveAll(d.file(file)); err != nil {
 			return dataError(d.dir, "cannot be made blank: %w: %s", err, checkDisk)
 		}

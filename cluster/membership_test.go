@@ -172,6 +172,8 @@ type identity0 peer
 
 func (i identity0) whoami() peer         { return peer(i) }
 func (i identity0) invited(string) error { return nil }
+func (i identity0) hello() hello         { return hello{} }
+func (i identity0) condemned(string)     {}
 
 // hashicorp/raft issue 612: a follower that answers an AppendEntries with an error once must go on
 // being replicated to.

@@ -28,6 +28,8 @@ type Replica struct {
 	state
 
 	data        *dataPath
+	lineage     lineage // of this start
+	atStart     uint64  // the last index that was on disk when this life began
 	stores      *stores
 	raft        *raft.Raft
 	journal     *journal
@@ -111,6 +113,7 @@ func Open(cfg Config) (*Replica, error) {
 		r.log.Warn("cannot read what was known of the other replicas", "file", bookFile, "error", err)
 	}
 	r.book = r.port.book
+	r.port.keep, r.port.met = r.keepNow, r.met
 	if err := r.start(); err != nil {
 		return nil, errors.Join(err, r.release())
 	}
@@ -127,9 +130,8 @@ func (r *Replica) start() error {
 	if last, err := stores.log.LastIndex(); err == nil && last > 0 {
 		r.data.is.Forming = false // the crash came after the first entry; nobody else is there yet
 	}
-	incarnation := r.data.next()
-	begin := r.data.update(func(me *identity) { me.Incarnation = incarnation })
-	if err := errors.Join(r.data.removeLeftovers(), begin); err != nil {
+	incarnation, err := r.beginLife()
+	if err != nil {
 		return err
 	}
 	r.journal = newJournal(r.data.ID, incarnation)
@@ -144,10 +146,14 @@ func (r *Replica) start() error {
 		return err
 	}
 	r.connect(logger)
+	r.port.serve()
+	if err := r.announce(); err != nil {
+		return err
+	}
 	if err := r.startRaft(logger); err != nil {
 		return err
 	}
-	if r.gossip, err = startGossip(r.cfg.Gossip, r.meta, r.members, r.book, r.log); err != nil {
+	if r.gossip, err = startGossip(r.cfg.Gossip, r.meta, r.unseenServers, r.members, r.book, r.log); err != nil {
 		return err
 	}
 	if !r.cfg.Apart {
@@ -155,7 +161,7 @@ func (r *Replica) start() error {
 		r.gossip.look(r.data.known().Given...)
 		r.gossip.look(r.data.known().Peers...)
 	}
-	r.port.serve()
+	close(r.port.begun)
 	r.log.Info("replica started", "name", r.data.Name, "id", r.data.ID, "incarnation", incarnation,
 		"data_path", r.data.dir, "cluster_address", r.cfg.Listener.Addr(), "gossip_address", r.gossip.address)
 	r.startTasks(logger)
@@ -183,7 +189,8 @@ func (r *Replica) meta() meta {
 		ID: r.data.ID, Incarnation: r.journal.begun(), Name: r.data.Name, Cluster: r.whoami().cluster,
 		Version: r.cfg.Version, Expect: r.expects(), Reader: r.cfg.Reader, Apart: r.apart.Load(),
 		Host: r.cfg.ClientHost, TCP: r.cfg.TCPPort, HTTP: r.cfg.HTTPPort,
-		ClusterHost: host, ClusterPort: port,
+		ClusterHost: host, ClusterPort: port, Level: knownLevel,
+		Start: r.lineage.life().Start, Nonce: r.lineage.life().Nonce,
 	}
 }
 
@@ -194,7 +201,7 @@ func (r *Replica) startTasks(logger hclog.Logger) {
 	r.sender = newSender(r.journal, r.router, r.fenced)
 	pilot := r.newPilot(logger.Named("autopilot"))
 	for _, task := range []func(context.Context) error{
-		r.sender.send, r.sender.collect, r.form, r.gossip.keepJoining, r.keepBook, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,
+		r.sender.send, r.sender.collect, r.form, r.gossip.keepJoining, r.keepBook, r.greetSeen, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,
 		r.fresh.leader.run, r.fresh.linearizable.run, r.keepFresh,
 		r.sessions.watchSilence, r.watchOrphans, r.watchLeader, r.watchReplicas, r.checkpoints,
 		func(ctx context.Context) error { return r.pilotWhileLeading(ctx, pilot) },
@@ -236,6 +243,7 @@ func (r *Replica) applied(o *fsm.Outcome) {
 		r.journal.observe(o.Last, o.Result)
 	}
 	r.poker.poke()
+	r.witness()
 }
 
 func (r *Replica) happened(e fsm.Event) {

@@ -82,7 +82,20 @@ func (t *transport) appendOnce(id raft.ServerID, to raft.ServerAddress, req *raf
 	if err == nil && resp.Term == req.Term {
 		t.contacts.answered(string(id), req.Term, sent)
 	}
+	if err == nil && resp.Success {
+		t.holder.signs.acked(string(id), ackedBy(req))
+	}
 	return err
+}
+
+// ackedBy returns up to where the log of a follower that takes this request agrees with the leader's and
+// is committed.
+func ackedBy(req *raft.AppendEntriesRequest) uint64 {
+	matched := req.PrevLogEntry
+	if n := len(req.Entries); n > 0 {
+		matched = req.Entries[n-1].Index
+	}
+	return min(matched, req.LeaderCommitIndex)
 }
 
 // call makes a call. When it fails, the idle connections to that replica are closed, because they are

@@ -4,7 +4,7 @@ package fsm
 type Kind uint8
 
 // The kinds of changes. Most are a replica's own, numbered by its journal; ClearTombstone,
-// LoseReplica, ExpireReplica and Checkpoint are the leader's decisions.
+// LoseReplica, ExpireReplica, Checkpoint, ExpireOrphans and RaiseLevel are the leader's decisions.
 const (
 	KindOpenReplica Kind = 1 + iota
 	KindOpenSession
@@ -25,7 +25,23 @@ const (
 	KindCheckpoint
 
 	KindPrune // a replica's own again
+
+	KindDetach // a replica's own; this and what follows is of level 1
+	KindExpireOrphans
+	KindRaiseLevel
 )
+
+// MaxLevel is the newest level of kinds that this program knows.
+const MaxLevel = 1
+
+// Level returns the level of the kind. A program that knows less stops at the kind, so that it comes
+// into the log only when its level is in force: see State.Level. RaiseLevel alone comes before that.
+func (k Kind) Level() uint64 {
+	if k >= KindDetach {
+		return 1
+	}
+	return 0
+}
 
 // Change is one wish to alter the registry. Make it with the functions below; the fields that a
 // kind does not use stay zero.
@@ -37,10 +53,10 @@ type Change struct {
 	Channel     string       // name, or "" for none
 	Name        string       // OpenReplica: the replica's name; Tombstone: the node, address:http_port
 	Info        ProducerInfo // OpenSession
-	Replica     string       // LoseReplica, ExpireReplica: the replica's id
-	Incarnation uint64       // LoseReplica, ExpireReplica
+	Replica     string       // LoseReplica, ExpireReplica, ExpireOrphans: the replica's id
+	Incarnation uint64       // LoseReplica, ExpireReplica, ExpireOrphans
 	Producer    ProducerKey  // ClearTombstone
-	ID          uint64       // ClearTombstone: the tombstone's id; Checkpoint: an index
+	ID          uint64       // ClearTombstone: the tombstone's id; Checkpoint, ExpireOrphans: an index; RaiseLevel: the level
 	Fingerprint Fingerprint  // Checkpoint: the registry's fingerprint at that index
 }
 
@@ -71,6 +87,10 @@ func Settle(session uint64) Change { return Change{Kind: KindSettle, Session: se
 
 // CloseSession ends a session and its registrations.
 func CloseSession(session uint64) Change { return Change{Kind: KindCloseSession, Session: session} }
+
+// Detach ends a session's connection without ending the session: it becomes an orphan, because a
+// replica may have caused the end. It is encoded as CloseSession is, but for the kind's byte.
+func Detach(session uint64) Change { return Change{Kind: KindDetach, Session: session} }
 
 // CreateTopic makes a topic exist without producers.
 func CreateTopic(topic string) Change { return Change{Kind: KindCreateTopic, Topic: topic} }
@@ -118,6 +138,15 @@ func ExpireReplica(id string, incarnation uint64) Change {
 	return Change{Kind: KindExpireReplica, Replica: id, Incarnation: incarnation}
 }
 
+// ExpireOrphans drops the orphans of that group, and no other.
+func ExpireOrphans(g OrphanGroup) Change {
+	return Change{Kind: KindExpireOrphans, Replica: g.Replica, Incarnation: g.Incarnation, ID: g.Since}
+}
+
+// RaiseLevel puts a level in force, unless that or a higher one is. Every replica has to know the
+// level before it is decided, because one that does not stops at the entry.
+func RaiseLevel(level uint64) Change { return Change{Kind: KindRaiseLevel, ID: level} }
+
 // Checkpoint states the registry's fingerprint at an index, for every replica to compare.
 func Checkpoint(index uint64, fp Fingerprint) Change {
 	return Change{Kind: KindCheckpoint, ID: index, Fingerprint: fp}
@@ -125,5 +154,5 @@ func Checkpoint(index uint64, fp Fingerprint) Change {
 
 // numbered reports whether a replica's journal carries changes of this kind.
 func (k Kind) numbered() bool {
-	return k >= KindOpenReplica && k <= KindTombstone || k == KindPrune
+	return k >= KindOpenReplica && k <= KindTombstone || k == KindPrune || k == KindDetach
 }

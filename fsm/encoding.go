@@ -101,26 +101,15 @@ type entry struct {
 	header   Header
 	decision bool
 	changes  []Change
+	level    uint64 // that must be in force before the entry
 }
 
 // decode fills e from data, reusing e's memory.
 func (e *entry) decode(data []byte) error {
-	if err := CheckEntry(data); err != nil {
+	e.changes, e.level = e.changes[:0], 0
+	d, count, err := e.begin(data)
+	if err != nil {
 		return err
-	}
-	e.decision = data[1] == originDecisions
-	e.header = Header{}
-	e.changes = e.changes[:0]
-	if len(data) > MaxEntryBytes {
-		return fmt.Errorf("%w: %d bytes", errMalformed, len(data))
-	}
-	d := decoder{rest: string(data[2 : len(data)-crcLength])}
-	if !e.decision {
-		e.header = Header{Replica: d.text(maxID), Incarnation: d.number(), First: d.number()}
-	}
-	count := d.number()
-	if count > MaxBatch {
-		return fmt.Errorf("%w: %d changes", errMalformed, count)
 	}
 	for range count {
 		c, err := d.change()
@@ -130,9 +119,50 @@ func (e *entry) decode(data []byte) error {
 		if c.Kind.numbered() == e.decision {
 			return fmt.Errorf("%w: change of kind %d in the wrong kind of entry", errMalformed, c.Kind)
 		}
+		if c.Kind != KindRaiseLevel {
+			e.level = max(e.level, c.Kind.Level())
+		}
 		e.changes = append(e.changes, c)
 	}
 	return d.end()
+}
+
+// begin reads what comes before an entry's changes, and how many they are.
+func (e *entry) begin(data []byte) (d decoder, count uint64, err error) {
+	if err := CheckEntry(data); err != nil {
+		return d, 0, err
+	}
+	e.decision = data[1] == originDecisions
+	e.header = Header{}
+	if len(data) > MaxEntryBytes {
+		return d, 0, fmt.Errorf("%w: %d bytes", errMalformed, len(data))
+	}
+	d = decoder{rest: string(data[2 : len(data)-crcLength])}
+	if !e.decision {
+		e.header = Header{Replica: d.text(maxID), Incarnation: d.number(), First: d.number()}
+	}
+	if count = d.number(); count > MaxBatch {
+		return d, 0, fmt.Errorf("%w: %d changes", errMalformed, count)
+	}
+	return d, count, nil
+}
+
+// EntryLevel returns the highest level of the kinds in an entry. A leader brings the entry into the log
+// only when that level is in force. RaiseLevel counts too: older programs do not know it.
+func EntryLevel(data []byte) (level uint64, err error) {
+	var e entry
+	d, count, err := e.begin(data)
+	if err != nil {
+		return 0, err
+	}
+	for range count {
+		c, err := d.change()
+		if err != nil {
+			return 0, err
+		}
+		level = max(level, c.Kind.Level())
+	}
+	return level, d.end()
 }
 
 // AppendChange appends the encoding of c to b.
@@ -148,7 +178,7 @@ func AppendChange(b []byte, c Change) []byte {
 		return appendString(appendString(b, c.Topic), c.Channel)
 	case KindSetActive:
 		return appendBool(binary.AppendUvarint(b, c.Session), c.Active)
-	case KindSettle, KindCloseSession:
+	case KindSettle, KindCloseSession, KindDetach:
 		return binary.AppendUvarint(b, c.Session)
 	case KindCreateTopic, KindDeleteTopic:
 		return appendString(b, c.Topic)
@@ -161,6 +191,11 @@ func AppendChange(b []byte, c Change) []byte {
 		return binary.AppendUvarint(b, c.ID)
 	case KindLoseReplica, KindExpireReplica:
 		return binary.AppendUvarint(appendString(b, c.Replica), c.Incarnation)
+	case KindExpireOrphans:
+		b = binary.AppendUvarint(appendString(b, c.Replica), c.Incarnation)
+		return binary.AppendUvarint(b, c.ID)
+	case KindRaiseLevel:
+		return binary.AppendUvarint(b, c.ID)
 	case KindCheckpoint:
 		return c.Fingerprint.append(binary.AppendUvarint(b, c.ID))
 	}
@@ -203,7 +238,7 @@ func (d *decoder) change() (Change, error) {
 		c.Topic, c.Channel = d.text(MaxNameLength), d.text(MaxNameLength)
 	case KindSetActive:
 		c.Session, c.Active = d.number(), d.flag()
-	case KindSettle, KindCloseSession:
+	case KindSettle, KindCloseSession, KindDetach:
 		c.Session = d.number()
 	case KindCreateTopic, KindDeleteTopic:
 		c.Topic = d.text(MaxNameLength)
@@ -215,6 +250,12 @@ func (d *decoder) change() (Change, error) {
 		c.Topic, c.Producer, c.ID = d.text(MaxNameLength), d.producer(), d.number()
 	case KindLoseReplica, KindExpireReplica:
 		c.Replica, c.Incarnation = d.text(maxID), d.number()
+	case KindExpireOrphans:
+		c.Replica, c.Incarnation, c.ID = d.text(maxID), d.number(), d.number()
+	case KindRaiseLevel:
+		if c.ID = d.number(); c.ID > MaxLevel {
+			return c, fmt.Errorf("kinds of level %d: %w", c.ID, ErrTooNew)
+		}
 	case KindCheckpoint:
 		c.ID, c.Fingerprint = d.number(), d.fingerprint()
 	default:

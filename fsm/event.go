@@ -12,6 +12,7 @@ const (
 	ReplicaLost                         // Replica, Incarnation
 	ReplicaFound                        // Replica, Incarnation
 	Diverged                            // ID is an index; Have differs from what the leader had, Want
+	LevelRaised                         // ID is the level that is in force now
 )
 
 // Event is something that happened in an entry.

@@ -55,6 +55,7 @@ const (
 	elementTombstone
 	elementReplica
 	elementSerial
+	elementLevel
 )
 
 // hasher makes element hashes without allocating; the zero value is ready.
@@ -96,6 +97,10 @@ func (h *hasher) session(s *session) Fingerprint {
 	h.flag(s.active)
 	h.flag(s.settled)
 	h.flag(s.orphan)
+	if s.since > 0 { // never at level 0, where hashes are those of release 0.1.0
+		h.number(s.since)
+		h.flag(s.detached)
+	}
 	return h.sum()
 }
 
@@ -135,6 +140,16 @@ func (h *hasher) replica(r replica) Fingerprint {
 
 func (h *hasher) serial(n uint64) Fingerprint {
 	h.start(elementSerial)
+	h.number(n)
+	return h.sum()
+}
+
+// level returns the hash of the level in force; level 0 has none, as in release 0.1.0.
+func (h *hasher) level(n uint64) Fingerprint {
+	if n == 0 {
+		return Fingerprint{}
+	}
+	h.start(elementLevel)
 	h.number(n)
 	return h.sum()
 }

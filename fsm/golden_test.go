@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "write testdata/golden.txt anew")
 const goldenFile = "testdata/golden.txt"
 
 // lastKind is the greatest kind there is.
-const lastKind = KindPrune
+const lastKind = KindRaiseLevel
 
 // sampleChange is a change of one kind, with every field that the kind has.
 type sampleChange struct {
@@ -44,9 +44,12 @@ func sampleChanges() []sampleChange {
 		{"Tombstone", Tombstone("topic", "nsqd-1:4151")},
 		{"Prune", Prune("topic")},
 		{"PruneChannel", PruneChannel("topic", "channel")},
+		{"Detach", Detach(2)},
 		{"ClearTombstone", ClearTombstone("topic", ProducerKey{"nsqd-1", 4150}, 7)},
 		{"LoseReplica", LoseReplica("id-1", 3)},
 		{"ExpireReplica", ExpireReplica("id-1", 1<<63)},
+		{"ExpireOrphans", ExpireOrphans(OrphanGroup{Replica: "id-1", Incarnation: 3, Since: 300})},
+		{"RaiseLevel", RaiseLevel(MaxLevel)},
 		{"Checkpoint", Checkpoint(1<<40, Fingerprint{hi: 1, lo: 2})},
 	}
 }
@@ -68,6 +71,20 @@ func sampleRegistry(t testing.TB) *Registry {
 	return l.r
 }
 
+// sampleLeveled is sampleRegistry after its level rose, with orphans of each origin.
+func sampleLeveled(t testing.TB) *Registry {
+	l := &tape{t: t, r: sampleRegistry(t)}
+	l.index = l.r.State().Index()
+	l.decide(RaiseLevel(1))
+	c, d := l.journal("c"), l.journal("d")
+	ended, live := c.identify(nsqd("h3")), c.identify(nsqd("h4"))
+	c.send(Register(ended, "t", "c"), Register(live, "t", "d"), Detach(ended))
+	lost := d.identify(nsqd("h5"))
+	d.send(Register(lost, "t2", "c"))
+	l.decide(LoseReplica("d", 1))
+	return l.r
+}
+
 // golden lists by name the bytes that must never change: logs and snapshots of old hold them.
 func golden(t testing.TB) []string {
 	var lines []string
@@ -80,6 +97,7 @@ func golden(t testing.TB) []string {
 	line("entry of decisions", EncodeDecisions(LoseReplica("id-1", 3), ExpireReplica("id-1", 3)))
 	line("snapshot of nothing", snapshot(t, New().State()))
 	line("snapshot", snapshot(t, sampleRegistry(t).State()))
+	line("snapshot of level 1", snapshot(t, sampleLeveled(t).State()))
 	return lines
 }
 
@@ -124,13 +142,20 @@ func TestGoldenIsRead(t *testing.T) {
 			t.Errorf("%s: read %+v, %v %v", s.name, c, err, d.end())
 		}
 	}
-	r := New()
-	if err := r.Restore(bytes.NewReader(bytesOf["snapshot"])); err != nil {
-		t.Fatal(err)
-	}
 	topics := []string{"t", "t2", "only", "empty", "e#ephemeral"}
-	if d := ask(r.State(), topics).diff(ask(sampleRegistry(t).State(), topics)); d != "" {
-		t.Fatalf("the snapshot holds something else: %s", d)
+	for name, want := range map[string]*Registry{
+		"snapshot": sampleRegistry(t), "snapshot of level 1": sampleLeveled(t),
+	} {
+		r := New()
+		if err := r.Restore(bytes.NewReader(bytesOf[name])); err != nil {
+			t.Fatal(err)
+		}
+		if d := ask(r.State(), topics).diff(ask(want.State(), topics)); d != "" {
+			t.Fatalf("the %s holds something else: %s", name, d)
+		}
+		if r.State().Level() != want.State().Level() {
+			t.Fatalf("the %s has level %d", name, r.State().Level())
+		}
 	}
 }
 

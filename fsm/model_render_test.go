@@ -186,7 +186,7 @@ func (m *model) ask() answers {
 	orphans := map[OrphanGroup]bool{}
 	for _, s := range m.sessions {
 		if s.orphan {
-			orphans[OrphanGroup{s.key.Replica, s.key.Incarnation}] = true
+			orphans[OrphanGroup{Replica: s.key.Replica, Incarnation: s.key.Incarnation}] = true
 		}
 	}
 	a := answers{

@@ -114,7 +114,7 @@ func TestExpire(t *testing.T) {
 	wantProducers(t, l.r, "t", "h2 h3 h4")
 	wantEvents(t, l.decide(ExpireReplica("a", 99)), Event{Kind: SessionDropped, Session: k2})
 	wantProducers(t, l.r, "t", "h3 h4") // h3 is no orphan, h4 is of another replica
-	if groups := l.r.State().Orphans(); len(groups) != 1 || groups[0] != (OrphanGroup{"b", 1}) {
+	if groups := l.r.State().Orphans(); len(groups) != 1 || groups[0] != (OrphanGroup{Replica: "b", Incarnation: 1}) {
 		t.Fatalf("orphans %v", groups)
 	}
 }

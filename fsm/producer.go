@@ -9,7 +9,11 @@ type session struct {
 	*identity
 	active  bool // its nsqd has been heard from lately
 	settled bool // its nsqd has registered all that it has
-	orphan  bool // its replica is lost or has restarted
+	orphan  bool // its replica is lost or has restarted, or it is detached
+	// detached says that its connection has ended and that a replica may have caused that. It is an
+	// orphan then, and never live again.
+	detached bool
+	since    uint64 // index of the entry that made it an orphan; 0 for none, and for level 0
 }
 
 // producer is an nsqd and its sessions in one state. It never changes.

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -23,6 +24,7 @@ type Registry struct {
 	// What follows belongs to the goroutine that applies.
 	index     uint64 // of the entry being applied
 	shown     uint64 // that of the last one published: what was made since then nobody else has seen
+	level     uint64 // of kinds, in force
 	serial    uint64 // the last number given to a session or a tombstone
 	sum       Fingerprint
 	counts    Counts
@@ -62,7 +64,7 @@ func New() *Registry {
 
 // reset makes the applying side empty.
 func (r *Registry) reset() {
-	r.index, r.shown, r.serial = 0, 0, 0
+	r.index, r.shown, r.serial, r.level = 0, 0, 0, 0
 	r.counts = Counts{}
 	r.topics = btree.NewMap[string, *topic](16)
 	r.producers = btree.NewBTreeGOptions(func(a, b *producer) bool {
@@ -130,6 +132,8 @@ func (r *Registry) Stage(index uint64, data []byte) (*Outcome, error) {
 	switch {
 	case err != nil:
 		r.outcome.Err = err
+	case r.entry.level > r.level:
+		r.outcome.Err = fmt.Errorf("%w: kinds of level %d, in force is %d", errMalformed, r.entry.level, r.level)
 	case r.entry.decision:
 		r.applyDecisions(r.entry.changes)
 	default:
@@ -169,6 +173,10 @@ func (r *Registry) applyDecision(c *Change) {
 		r.loseReplica(c.Replica, c.Incarnation)
 	case KindExpireReplica:
 		r.expireReplica(c.Replica, c.Incarnation)
+	case KindExpireOrphans:
+		r.expireOrphans(OrphanGroup{Replica: c.Replica, Incarnation: c.Incarnation, Since: c.ID})
+	case KindRaiseLevel:
+		r.raiseLevel(c.ID)
 	case KindCheckpoint:
 		r.checkpoint(c.ID, c.Fingerprint)
 	}
@@ -179,9 +187,9 @@ func (r *Registry) applyChange(rep *replica, number uint64, c *Change) error {
 	switch c.Kind {
 	case KindOpenSession:
 		r.openSession(SessionKey{rep.id, rep.incarnation, number}, c.Info)
-	case KindRegister, KindUnregister, KindSetActive, KindSettle, KindCloseSession:
+	case KindRegister, KindUnregister, KindSetActive, KindSettle, KindCloseSession, KindDetach:
 		s := r.sessions[SessionKey{rep.id, rep.incarnation, c.Session}]
-		if s == nil {
+		if s == nil || s.detached && c.Kind != KindDetach {
 			return ErrSessionUnknown
 		}
 		r.applySession(s, c)
@@ -213,6 +221,8 @@ func (r *Registry) applySession(s *liveSession, c *Change) {
 		r.settle(s)
 	case KindCloseSession:
 		r.closeSession(s)
+	case KindDetach:
+		r.detach(s)
 	}
 }
 

@@ -111,24 +111,25 @@ func (r *Registry) openReplica(id string, incarnation uint64, name string) {
 // orphan makes orphans of the sessions, and drops those for whom somebody better speaks.
 func (r *Registry) orphan(sessions []*liveSession) {
 	for _, s := range sessions {
-		r.setOrphan(s, true)
+		r.makeOrphan(s, false)
 	}
 	for _, s := range sessions {
 		r.supersede(s.producer)
 	}
 }
 
-// hearFrom takes a replica that was lost for found: its remaining sessions are live again.
+// hearFrom takes a replica that was lost for found: its remaining sessions are live again, but for
+// those whose connection has ended.
 func (r *Registry) hearFrom(rep *replica) {
 	if !rep.lost {
 		return
 	}
 	rep.lost = false
 	back := r.sessionsOf(rep.id, func(s *liveSession) bool {
-		return s.orphan && s.key.Incarnation == rep.incarnation
+		return s.orphan && !s.detached && s.key.Incarnation == rep.incarnation
 	})
 	for _, s := range back {
-		r.setOrphan(s, false)
+		r.revive(s)
 	}
 	for _, s := range back {
 		r.supersede(s.producer)
@@ -155,6 +156,27 @@ func (r *Registry) expireReplica(id string, incarnation uint64) {
 	}) {
 		r.dropSession(s)
 	}
+}
+
+// expireOrphans drops the orphans of the group. Those that were live since, or orphans anew, have
+// another index by now.
+func (r *Registry) expireOrphans(g OrphanGroup) {
+	for _, s := range r.sessionsOf(g.Replica, func(s *liveSession) bool {
+		return s.orphan && s.group() == g
+	}) {
+		r.dropSession(s)
+	}
+}
+
+// raiseLevel puts a level in force, which never falls.
+func (r *Registry) raiseLevel(level uint64) {
+	if level <= r.level {
+		return
+	}
+	r.remove(r.hash.level(r.level))
+	r.level = level
+	r.add(r.hash.level(r.level))
+	r.event(Event{Kind: LevelRaised, ID: level})
 }
 
 // checkpoint compares the registry with what the leader had at an index.

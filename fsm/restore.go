@@ -22,7 +22,8 @@ func (r *Registry) Restore(src io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("restore snapshot: %w", err)
 	}
-	r.index, r.serial, r.sum, r.counts = b.r.index, b.r.serial, b.r.sum, b.r.counts
+	r.index, r.serial, r.level = b.r.index, b.r.serial, b.r.level
+	r.sum, r.counts = b.r.sum, b.r.counts
 	r.topics, r.producers, r.sessions, r.replicas = b.r.topics, b.r.producers, b.r.sessions, b.r.replicas
 	r.work, r.shown = work{}, r.index
 	s := r.state(nil)
@@ -47,8 +48,8 @@ func (b *builder) build() (snapshotHeader, error) {
 	if err != nil {
 		return h, err
 	}
-	b.r.index, b.r.serial = h.index, h.serial
-	b.r.sum = b.r.hash.serial(h.serial)
+	b.r.index, b.r.serial, b.r.level = h.index, h.serial, h.level
+	b.r.sum = b.r.hash.serial(h.serial).plus(b.r.hash.level(h.level))
 	steps := []struct {
 		count uint64
 		read  func(*decoder) error
@@ -83,15 +84,25 @@ func (b *builder) header() (h snapshotHeader, err error) {
 	if string(start[:len(snapshotMagic)]) != snapshotMagic {
 		return h, fmt.Errorf("%w: not a snapshot of raftlookupd", errMalformed)
 	}
-	if version := start[len(snapshotMagic)]; version != snapshotVersion {
+	version := start[len(snapshotMagic)]
+	if version != snapshotVersion && version != leveledVersion {
 		return h, fmt.Errorf("snapshot of version %d: %w", version, ErrTooNew)
 	}
 	d, err := b.frames.next()
 	if err != nil {
 		return h, err
 	}
-	h = d.snapshotHeader()
-	return h, d.end()
+	h = d.snapshotHeader(version)
+	if h.level > MaxLevel {
+		return h, fmt.Errorf("snapshot of level %d: %w", h.level, ErrTooNew)
+	}
+	if err := d.end(); err != nil {
+		return h, err
+	}
+	if h.version() != version {
+		return h, fmt.Errorf("%w: snapshot of version %d, level %d", errMalformed, version, h.level)
+	}
+	return h, nil
 }
 
 func (b *builder) replica(d *decoder) error {
@@ -105,12 +116,15 @@ func (b *builder) replica(d *decoder) error {
 }
 
 func (b *builder) session(d *decoder) error {
-	s := d.session()
+	s := d.session(snapshotHeader{level: b.r.level}.version())
 	if n := len(b.sessions); n > 0 && b.sessions[n-1].serial >= s.serial {
 		return fmt.Errorf("%w: sessions out of order", errMalformed)
 	}
 	if s.serial > b.r.serial {
 		return fmt.Errorf("%w: serial %d, the registry's last is %d", errMalformed, s.serial, b.r.serial)
+	}
+	if s.since > b.r.index || s.since > 0 && !s.orphan || s.detached && s.since == 0 {
+		return fmt.Errorf("%w: session an orphan since %d, the index is %d", errMalformed, s.since, b.r.index)
 	}
 	if _, known := b.r.findReplica(s.key.Replica); !known {
 		return fmt.Errorf("%w: session of a replica that is not there", errMalformed)

@@ -88,7 +88,7 @@ func wantImmutable(t *testing.T, r *Registry) {
 
 func TestSnapshotTooNew(t *testing.T) {
 	snap := snapshot(t, sampleRegistry(t).State())
-	for _, version := range []byte{0, 2, 255} {
+	for _, version := range []byte{0, 3, 255} {
 		bad := slices.Clone(snap)
 		bad[len(snapshotMagic)] = version
 		refused(t, "version", bad, ErrTooNew)

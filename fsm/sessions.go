@@ -101,35 +101,61 @@ func (r *Registry) settle(s *liveSession) {
 	r.supersede(s.producer)
 }
 
-func (r *Registry) setOrphan(s *liveSession, orphan bool) {
+// makeOrphan makes an orphan of the session. From level 1 on it knows since when.
+func (r *Registry) makeOrphan(s *liveSession, detached bool) {
 	next := *s.session
-	next.orphan = orphan
+	next.orphan, next.detached = true, detached
+	if r.level > 0 {
+		next.since = r.index
+	}
 	r.alter(s, next)
+}
+
+// revive makes a live session of an orphan.
+func (r *Registry) revive(s *liveSession) {
+	next := *s.session
+	next.orphan, next.since = false, 0
+	r.alter(s, next)
+}
+
+// detach makes a detached orphan of a session whose connection has ended, unless it is one already:
+// its grace began with the first.
+func (r *Registry) detach(s *liveSession) {
+	if s.detached {
+		return
+	}
+	r.makeOrphan(s, true)
+	r.supersede(s.producer)
 }
 
 // supersede drops the producer's orphans when one of its sessions makes them superfluous.
 func (r *Registry) supersede(k ProducerKey) {
 	if p := r.producer(k); p != nil && p.spoken() {
-		r.dropOrphans(p)
+		r.dropOrphans(p, anyOrphan)
 	}
 }
 
-func (r *Registry) dropOrphans(p *producer) {
+func (r *Registry) dropOrphans(p *producer, pass func(*session) bool) {
 	for _, s := range p.sessions {
-		if s.orphan {
+		if s.orphan && pass(s) {
 			r.dropSession(r.sessions[s.key])
 		}
 	}
 }
 
-// closeSession ends a session because its connection ended. When it was its producer's last live
-// one, the nsqd is gone, and its orphans go too.
+// closeSession ends a session because its nsqd ended its connection. When it was its producer's last
+// live one, the nsqd is gone, and its orphans go too, but for the detached ones: what ended their
+// connections may have ended this one.
 func (r *Registry) closeSession(s *liveSession) {
 	r.endSession(s)
 	if p := r.producer(s.producer); p != nil && !p.live() {
-		r.dropOrphans(p)
+		r.dropOrphans(p, attached)
 	}
 }
+
+func anyOrphan(*session) bool { return true }
+
+func attached(s *session) bool { return !s.detached }
 
 // dropSession ends a session though its replica did not close it.
 func (r *Registry) dropSession(s *liveSession) {

@@ -12,8 +12,12 @@ import (
 // one header, and as many replicas, sessions (by serial) and topics (by name) as the header says.
 // A topic refers to sessions and to its own channels by their position.
 const (
-	snapshotMagic   = "RLKS"
+	snapshotMagic = "RLKS"
+	// snapshotVersion is that of a registry of level 0, and the only one that release 0.1.0 knows.
 	snapshotVersion = 1
+	// leveledVersion is that of a registry of a higher level: the header ends with the level, and a
+	// session with its since and detached.
+	leveledVersion = 2
 )
 
 // snapshotHeader is the first frame.
@@ -23,6 +27,15 @@ type snapshotHeader struct {
 	topicsModified             uint64 // see listing
 	nodesModified              uint64
 	replicas, sessions, topics uint64
+	level                      uint64 // not in the header of version 1
+}
+
+// version returns the version of the snapshots that have such a header.
+func (h snapshotHeader) version() byte {
+	if h.level > 0 {
+		return leveledVersion
+	}
+	return snapshotVersion
 }
 
 func (h snapshotHeader) append(b []byte) []byte {
@@ -33,14 +46,21 @@ func (h snapshotHeader) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, h.nodesModified)
 	b = binary.AppendUvarint(b, h.replicas)
 	b = binary.AppendUvarint(b, h.sessions)
-	return binary.AppendUvarint(b, h.topics)
+	b = binary.AppendUvarint(b, h.topics)
+	if h.version() == leveledVersion {
+		b = binary.AppendUvarint(b, h.level)
+	}
+	return b
 }
 
-func (d *decoder) snapshotHeader() (h snapshotHeader) {
+func (d *decoder) snapshotHeader(version byte) (h snapshotHeader) {
 	h.index, h.serial = d.number(), d.number()
 	h.fingerprint = d.fingerprint()
 	h.topicsModified, h.nodesModified = d.number(), d.number()
 	h.replicas, h.sessions, h.topics = d.number(), d.number(), d.number()
+	if version == leveledVersion {
+		h.level = d.number()
+	}
 	return h
 }
 
@@ -48,20 +68,22 @@ func (d *decoder) snapshotHeader() (h snapshotHeader) {
 func (s *State) WriteTo(w io.Writer) (int64, error) {
 	f := &frameWriter{w: bufio.NewWriterSize(w, 64<<10)}
 	f.raw(snapshotMagic)
-	f.raw(string([]byte{snapshotVersion}))
 	sessions := s.sessionsBySerial()
-	f.frame(snapshotHeader{
+	h := snapshotHeader{
 		index: s.index, serial: s.serial, fingerprint: s.fingerprint,
 		topicsModified: s.allTopics.modified, nodesModified: s.allNodes.modified,
 		replicas: uint64(len(s.replicas)), sessions: uint64(len(sessions)), topics: uint64(s.topics.Len()),
-	}.append(f.start()))
+		level: s.level,
+	}
+	f.raw(string([]byte{h.version()}))
+	f.frame(h.append(f.start()))
 	for _, r := range s.replicas {
 		f.frame(appendReplica(f.start(), r))
 	}
 	position := make(map[*identity]uint64, len(sessions))
 	for i, o := range sessions {
 		position[o.identity] = uint64(i)
-		f.frame(appendSession(f.start(), o))
+		f.frame(appendSession(f.start(), o, h.version()))
 	}
 	s.topics.Scan(func(_ string, t *topic) bool {
 		f.frame(appendTopic(f.start(), t, position))
@@ -93,21 +115,29 @@ func (d *decoder) replica() replica {
 	}
 }
 
-func appendSession(b []byte, s *session) []byte {
+func appendSession(b []byte, s *session, version byte) []byte {
 	b = binary.AppendUvarint(b, s.serial)
 	b = appendString(b, s.key.Replica)
 	b = binary.AppendUvarint(binary.AppendUvarint(b, s.key.Incarnation), s.key.Number)
 	b = appendInfo(b, s.info)
-	return appendBool(appendBool(appendBool(b, s.active), s.settled), s.orphan)
+	b = appendBool(appendBool(appendBool(b, s.active), s.settled), s.orphan)
+	if version == leveledVersion {
+		b = appendBool(binary.AppendUvarint(b, s.since), s.detached)
+	}
+	return b
 }
 
-func (d *decoder) session() *session {
+func (d *decoder) session(version byte) *session {
 	o := &identity{serial: d.number()}
 	o.key = SessionKey{Replica: keep(d.text(maxID)), Incarnation: d.number(), Number: d.number()}
 	o.info = d.info().clone()
 	o.producer = o.info.Producer()
 	o.rendered = o.info.render()
-	return &session{identity: o, active: d.flag(), settled: d.flag(), orphan: d.flag()}
+	s := &session{identity: o, active: d.flag(), settled: d.flag(), orphan: d.flag()}
+	if version == leveledVersion {
+		s.since, s.detached = d.number(), d.flag()
+	}
+	return s
 }
 
 func appendTopic(b []byte, t *topic, position map[*identity]uint64) []byte {

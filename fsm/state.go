@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"sync/atomic"
 
@@ -12,6 +14,7 @@ import (
 type State struct {
 	index       uint64
 	serial      uint64
+	level       uint64
 	fingerprint Fingerprint
 	counts      Counts
 	topics      *btree.Map[string, *topic]
@@ -44,6 +47,7 @@ func (r *Registry) state(before *State) *State {
 	s := &State{
 		index:       r.index,
 		serial:      r.serial,
+		level:       r.level,
 		fingerprint: r.sum,
 		counts:      r.counts,
 		replicas:    slices.Clone(r.replicas),
@@ -92,6 +96,9 @@ func (s *State) Modified(thing Thing) uint64 {
 // Fingerprint is that of the whole content.
 func (s *State) Fingerprint() Fingerprint { return s.fingerprint }
 
+// Level returns the level of kinds in force. Entries with a kind of a higher level are refused.
+func (s *State) Level() uint64 { return s.level }
+
 // Counts says how much there is of what.
 func (s *State) Counts() Counts { return s.counts }
 
@@ -127,12 +134,13 @@ func (s *State) Replicas() []Replica {
 	return all
 }
 
-// SessionsOf returns the numbers of the sessions that the replica's incarnation has.
+// SessionsOf returns the numbers of the sessions that the replica's incarnation has and may still
+// change: not those that it has detached.
 func (s *State) SessionsOf(id string, incarnation uint64) map[uint64]bool {
 	numbers := make(map[uint64]bool)
 	s.producers.Scan(func(p *producer) bool {
 		for _, o := range p.sessions {
-			if o.key.Replica == id && o.key.Incarnation == incarnation {
+			if o.key.Replica == id && o.key.Incarnation == incarnation && !o.detached {
 				numbers[o.key.Number] = true
 			}
 		}
@@ -141,30 +149,40 @@ func (s *State) SessionsOf(id string, incarnation uint64) map[uint64]bool {
 	return numbers
 }
 
-// OrphanGroup is the orphans that one incarnation of a replica left.
+// OrphanGroup is the orphans that one entry made of one incarnation of a replica.
 type OrphanGroup struct {
 	Replica     string // its id
 	Incarnation uint64
+	Since       uint64 // index of the entry that made them orphans; 0 for those of level 0
 }
 
-// Orphans returns the groups of orphans there are.
+func (g OrphanGroup) compare(o OrphanGroup) int {
+	return cmp.Or(cmp.Compare(g.Replica, o.Replica), cmp.Compare(g.Incarnation, o.Incarnation),
+		cmp.Compare(g.Since, o.Since))
+}
+
+// group returns the group of the orphan.
+func (s *session) group() OrphanGroup {
+	return OrphanGroup{Replica: s.key.Replica, Incarnation: s.key.Incarnation, Since: s.since}
+}
+
+// Orphans returns the groups of orphans there are, sorted by replica, incarnation and index.
 func (s *State) Orphans() []OrphanGroup {
 	if s.counts.Orphans == 0 {
 		return nil
 	}
-	var groups []OrphanGroup
+	left := s.counts.Orphans
 	known := make(map[OrphanGroup]bool)
 	s.producers.Scan(func(p *producer) bool {
 		for _, o := range p.sessions {
-			g := OrphanGroup{o.key.Replica, o.key.Incarnation}
-			if o.orphan && !known[g] {
-				known[g] = true
-				groups = append(groups, g)
+			if o.orphan {
+				known[o.group()] = true
+				left--
 			}
 		}
-		return true
+		return left > 0
 	})
-	return groups
+	return slices.SortedFunc(maps.Keys(known), OrphanGroup.compare)
 }
 
 // Tombstones calls yield with a TombstoneSet event for each tombstone.
