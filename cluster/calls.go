@@ -122,6 +122,7 @@ func (r *Replica) calls() http.Handler {
 		_ = json.NewEncoder(w).Encode(r.standing())
 	})
 	mux.HandleFunc("POST "+ordersPath, r.takeOrder)
+	mux.HandleFunc("GET "+reachPath, r.answerReach)
 	r.answerNumbers(mux)
 	return mux
 }

@@ -202,7 +202,7 @@ func (r *Replica) startTasks(logger hclog.Logger) {
 	pilot := r.newPilot(logger.Named("autopilot"))
 	for _, task := range []func(context.Context) error{
 		r.sender.send, r.sender.collect, r.form, r.gossip.keepJoining, r.keepBook, r.greetSeen, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,
-		r.fresh.leader.run, r.fresh.linearizable.run, r.keepFresh,
+		r.fresh.leader.run, r.fresh.linearizable.run, r.keepFresh, r.watchConnections,
 		r.sessions.watchSilence, r.watchOrphans, r.watchLeader, r.watchReplicas, r.checkpoints,
 		func(ctx context.Context) error { return r.pilotWhileLeading(ctx, pilot) },
 		func(ctx context.Context) error {
