@@ -77,15 +77,9 @@ func (r *Replica) condemned(reason string) {
 // announce tells every replica that the book knows of this life, before Raft may vote or acknowledge
 // anything in it. It returns an error when one of them refuses it. It does not wait for the silent.
 func (r *Replica) announce() error {
-	ctx, cancel := context.WithTimeout(context.Background(), announceTimeout)
-	defer cancel()
 	var wg sync.WaitGroup
 	for _, known := range r.book.all() {
-		wg.Go(func() {
-			if c, err := r.port.reach(ctx, kindCall, known.ID); err == nil {
-				_ = c.Close()
-			}
-		})
+		wg.Go(func() { r.greet(context.Background(), known.ID) })
 	}
 	wg.Wait()
 	select {
@@ -93,6 +87,49 @@ func (r *Replica) announce() error {
 		return err
 	default:
 		return nil
+	}
+}
+
+// greetEvery is how often a replica that could not be greeted is tried again.
+const greetEvery = 2 * time.Second
+
+// greetSeen greets the replicas of this cluster of which gossip tells a life that no greeting has told
+// of, so that every replica remembers each life of every other. It runs until the context ends.
+func (r *Replica) greetSeen(ctx context.Context) error {
+	t := time.NewTicker(greetEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		case <-r.book.unmet:
+		}
+		var wg sync.WaitGroup
+		for _, m := range r.members.all() {
+			known, _ := r.book.get(m.ID)
+			if m.ID == r.data.ID || !m.alive || m.Cluster != r.whoami().cluster || m.Cluster == "" || !known.unmet() {
+				continue
+			}
+			wg.Go(func() { r.greet(ctx, m.ID) })
+		}
+		wg.Wait()
+	}
+}
+
+// greet shows this life to the replica of that id, and learns of its.
+func (r *Replica) greet(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
+	defer cancel()
+	if c, err := r.port.reach(ctx, kindCall, id); err == nil {
+		_ = c.Close()
+	}
+}
+
+// met has gossip join a replica that it does not see, though there is a connection with it.
+func (r *Replica) met(id string) {
+	if r.begins() && !r.seen(id) {
+		r.gossip.nudge()
 	}
 }
 

@@ -27,6 +27,7 @@ type book struct {
 	clock   uint64        // counts what was heard; a record's order
 	dirty   bool          // the file is older than the records
 	changed chan struct{} // holds a token when more than acknowledgements changed
+	unmet   chan struct{} // holds a token when gossip tells of a life that no greeting has told of
 	calls   map[string]chan struct{}
 }
 
@@ -51,13 +52,20 @@ type peerRecord struct {
 	plain     bool   // it speaks version 1 of the greeting, as gossip tells
 	hangUps   int    // in a row, at greetings of version 2
 	hungUp    time.Time
+	seen      life // by gossip, which proves nothing
+}
+
+// unmet reports whether the replica lives a life that no greeting has told of.
+func (r *peerRecord) unmet() bool {
+	return !r.plain && r.Hint != "" && (r.Life.Start == 0 || r.seen.Start > 0 && r.seen != r.Life)
 }
 
 // plainKept is for how long a replica that hung up at the newer greeting gets the older one first.
 const plainKept = 30 * time.Second
 
 func newBook() *book {
-	return &book{records: make(map[string]*peerRecord), calls: make(map[string]chan struct{}), changed: make(chan struct{}, 1)}
+	return &book{records: make(map[string]*peerRecord), calls: make(map[string]chan struct{}), changed: make(chan struct{}, 1),
+		unmet: make(chan struct{}, 1)}
 }
 
 // of returns the record of an id, which it makes when there is none. The caller holds the lock.
@@ -186,9 +194,15 @@ func (b *book) gossiped(m member) {
 		known.Level, known.Version = m.Level, m.Version
 		known.hintFirst = true
 	}
-	known.plain = m.Level == 0
-	known.Incarnation, known.Name, known.Gossip = m.Incarnation, m.Name, m.gossip
 	known.Hint = m.clusterAddress()
+	known.plain, known.seen = m.Level == 0, m.life()
+	if known.unmet() {
+		select {
+		case b.unmet <- struct{}{}:
+		default:
+		}
+	}
+	known.Incarnation, known.Name, known.Gossip = m.Incarnation, m.Name, m.gossip
 	known.TCP, known.HTTP = join(m.Host, m.TCP), join(m.Host, m.HTTP)
 	if before.Name != known.Name || before.Gossip != known.Gossip || before.Hint != known.Hint ||
 		before.Incarnation != known.Incarnation {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 )
 
 func gossipedAs(id string, incarnation uint64, port int) member {
@@ -109,5 +110,26 @@ func TestBookFile(t *testing.T) {
 	}
 	if b, err := r.data.loadBook(cluster); err == nil || len(b.all()) > 0 {
 		t.Errorf("a damaged file: error %v, %v", err, b.all())
+	}
+}
+
+func TestJoinBackoff(t *testing.T) {
+	var f joinFacts
+	var waits []time.Duration
+	f.missing = true
+	for range 9 {
+		var w time.Duration
+		w, f = f.next()
+		waits = append(waits, w)
+	}
+	if waits[0] != joinFirst || waits[1] != 2*joinFirst || waits[8] != joinLast || !slices.IsSorted(waits) {
+		t.Errorf("while a voter is missing: %v", waits)
+	}
+	f.missing, f.found = false, true
+	if w, next := f.next(); w != joinAgain || next.tries != 0 {
+		t.Errorf("when all are seen: %s, %+v", w, next)
+	}
+	if w, _ := (joinFacts{}).next(); w != joinFirst {
+		t.Errorf("before a seed has answered: %s", w)
 	}
 }

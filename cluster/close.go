@@ -40,6 +40,7 @@ func (r *Replica) shutdown() error {
 	r.journal.close()
 	switch {
 	case r.outside(): // its changes cannot become known to it any more
+	case r.port.isOver(): // nor those of one that its cluster refuses
 	case !r.failing.Load() || !r.leads(): // a leader that fails would only keep the others from electing somebody
 		r.flush()
 		r.handOver()

@@ -64,6 +64,7 @@ type hooks struct {
 	watch   func(*watchedLog)                 // a watchdog of another limit, or that tells nobody
 	cut     func(id string) bool              // see port
 	raft    func(*raft.Config)                // other limits of the log and of snapshots
+	fault   func(to string, beat bool) error  // of an AppendEntries to that id; beat: it is a heartbeat
 }
 
 func (h hooks) watched(w *watchedLog) *watchedLog {

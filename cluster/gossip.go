@@ -18,9 +18,8 @@ import (
 )
 
 const (
-	joinRetry   = time.Second      // until one of the given addresses has answered
-	seedTimeout = 2 * time.Second  // of each address, so that stopping does not wait for long
-	joinAgain   = 10 * time.Second // afterwards: what a partition has parted finds together again
+	seedTimeout = 2 * time.Second // of each address, so that stopping does not wait for long
+	maxSeeds    = 64              // that are joined at once
 	leaveWait   = time.Second
 	gossipPort  = 4163 // of -join addresses without one
 )
@@ -34,7 +33,9 @@ type gossip struct {
 	address string // where gossip can be reached
 	port    int    // that it listens on
 
-	meta func() meta
+	meta   func() meta
+	unseen func() []string // the servers of Raft's configuration that are not alive for gossip
+	wake   chan struct{}   // holds a token when one of them may be missing, or has given a sign of life
 
 	mu    sync.Mutex
 	seeds []string // where to look for others
@@ -48,12 +49,12 @@ type GossipConfig struct {
 	Join      []string // host[:port] of others
 }
 
-func startGossip(cfg GossipConfig, describe func() meta, ms *members, b *book, log *slog.Logger) (*gossip, error) {
+func startGossip(cfg GossipConfig, describe func() meta, unseen func() []string, ms *members, b *book, log *slog.Logger) (*gossip, error) {
 	me := describe()
 	if _, err := me.encode(); err != nil {
 		return nil, err
 	}
-	g := &gossip{members: ms, book: b, log: log, meta: describe}
+	g := &gossip{members: ms, book: b, log: log, meta: describe, unseen: unseen, wake: make(chan struct{}, 1)}
 	mc := memberlist.DefaultLANConfig()
 	mc.Name = me.ID + "-" + strconv.FormatUint(me.Incarnation, 10)
 	mc.Delegate, mc.Events = g, g
@@ -116,22 +117,55 @@ func splitPort(address string) (host string, port int, err error) {
 	return host, port, err
 }
 
-// keepJoining joins the seeds, first until one answers and then now and again, until the context
-// ends.
+// keepJoining joins the seeds, until one answers and whenever a voter is not seen, and now and then in
+// any case, until the context ends.
 func (g *gossip) keepJoining(ctx context.Context) error {
-	wait, told := joinRetry, false
+	var facts joinFacts
+	told := false
 	for {
 		n, err := g.joinSeeds(ctx)
+		facts.found = n > 0 && g.list.NumMembers() > 1 || err == nil && n == 0 // an address may be its own
+		facts.missing = len(g.unseen()) > 0
 		switch {
-		case n > 0 && g.list.NumMembers() > 1 || err == nil && n == 0: // an address may be its own
-			wait, told = joinAgain, false
+		case facts.found:
+			told = false
 		case !told:
 			told = true
 			g.log.Warn("no replica answers at the addresses of -join: trying on", "addresses", g.addresses(), "error", err)
 		}
-		if !pause(ctx, wait) {
+		var wait time.Duration
+		if wait, facts = facts.next(); !g.sleep(ctx, wait, &facts) {
 			return nil
 		}
+	}
+}
+
+// sleep waits before the next time of joining; less when a voter is missing since, or one that is missing
+// gives a sign of life. It returns false when the context has ended.
+func (g *gossip) sleep(ctx context.Context, wait time.Duration, facts *joinFacts) bool {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-g.wake:
+			if len(g.unseen()) == 0 {
+				continue
+			}
+			facts.tries = 0
+			return pause(ctx, joinFirst)
+		}
+	}
+}
+
+// nudge has the seeds joined soon if a voter is missing. It does not block.
+func (g *gossip) nudge() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -153,17 +187,28 @@ func (g *gossip) look(addresses ...string) {
 	}
 }
 
-// joinSeeds joins each seed and counts those that answered.
+// joinSeeds joins each seed, and the address that the book has of each voter that is not seen, all at
+// once, and counts those that answered.
 func (g *gossip) joinSeeds(ctx context.Context) (answered int, err error) {
-	for _, seed := range g.addresses() {
-		if ctx.Err() != nil {
-			return answered, ctx.Err()
+	seeds := g.addresses()
+	for _, id := range g.unseen() {
+		if known, _ := g.book.get(id); known.Gossip != "" && !slices.Contains(seeds, known.Gossip) && known.Gossip != g.address {
+			seeds = append(seeds, known.Gossip)
 		}
-		n, failed := g.list.Join([]string{seed})
-		answered += n
-		err = errors.Join(err, failed)
 	}
-	return answered, err
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for _, seed := range seeds[:min(len(seeds), maxSeeds)] {
+		wg.Go(func() {
+			n, failed := g.list.Join([]string{seed})
+			mu.Lock()
+			defer mu.Unlock()
+			answered += n
+			err = errors.Join(err, failed)
+		})
+	}
+	wg.Wait()
+	return answered, errors.Join(err, ctx.Err())
 }
 
 // tell tells the others what has changed of this replica.
@@ -211,7 +256,10 @@ func (g *gossip) NotifyJoin(n *memberlist.Node) { g.observe(n) }
 func (g *gossip) NotifyUpdate(n *memberlist.Node) { g.observe(n) }
 
 // NotifyLeave implements memberlist.EventDelegate.
-func (g *gossip) NotifyLeave(n *memberlist.Node) { g.members.gone(n.Name) }
+func (g *gossip) NotifyLeave(n *memberlist.Node) {
+	g.members.gone(n.Name)
+	g.nudge()
+}
 
 func (g *gossip) observe(n *memberlist.Node) {
 	m, err := decodeMeta(n.Meta)

@@ -85,7 +85,7 @@ func (p *port) answerPlain(c net.Conn, g greeting, refusal error) error {
 func (p *port) answer(c net.Conn, g greeting, refusal error) error {
 	var a answer
 	if refusal == nil && g.kind != kindProbe {
-		refusal = p.meet(g.from.id, g.hello)
+		refusal = p.meet(c, g.from.id, g.hello)
 	}
 	if refusal == nil {
 		mine := p.self.hello()
@@ -184,7 +184,7 @@ func greetPlainly(c net.Conn, b []byte) error {
 
 // meetAccepter judges the accepter of a connection by its hello, and tells it the verdict.
 func (p *port) meetAccepter(c net.Conn, id string, said hello) error {
-	refusal := p.meet(id, said)
+	refusal := p.meet(c, id, said)
 	var a answer
 	if refusal != nil {
 		me := p.self.whoami()

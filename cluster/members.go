@@ -83,6 +83,18 @@ func (ms *members) all() []member {
 	return all
 }
 
+// unseenServers returns the other servers of Raft's configuration that are not alive for gossip.
+func (r *Replica) unseenServers() []string {
+	var ids []string
+	for id := range r.servers() {
+		if id != r.data.ID && !r.seen(id) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
 // get returns the newest life of an id.
 func (ms *members) get(id string) (member, bool) {
 	for _, m := range ms.all() {

@@ -26,10 +26,16 @@ type meta struct {
 	ClusterHost string `json:"k"`
 	ClusterPort int    `json:"l"`
 	Level       uint64 `json:"w,omitempty"` // of log kinds that it knows; release 0.1.0 tells none
+	Start       uint64 `json:"s,omitempty"` // its life, for others to greet it when they do not know that
+	Nonce       uint32 `json:"o,omitempty"`
 }
 
 func (m meta) encode() ([]byte, error) {
 	b, err := json.Marshal(m)
+	if err == nil && len(b) > maxMeta { // what fitted into release 0.1.0's still has to: a greeting tells the rest
+		m.Start, m.Nonce, m.Version = 0, 0, ""
+		b, err = json.Marshal(m)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encode gossip: %w", err)
 	}
@@ -48,6 +54,14 @@ func decodeMeta(b []byte) (meta, error) {
 		return m, fmt.Errorf("decode gossip: no id or no name")
 	}
 	return m, nil
+}
+
+// life returns the zero life when the member tells none.
+func (m meta) life() life {
+	if m.Start == 0 {
+		return life{}
+	}
+	return life{m.Start, m.Nonce}
 }
 
 func (m meta) clusterAddress() string { return join(m.ClusterHost, m.ClusterPort) }

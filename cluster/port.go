@@ -50,6 +50,7 @@ type port struct {
 	cut      func(id string) bool          // for tests: the network to that replica is cut; may be nil
 	book     *book                         // what is known of the others
 	keep     func()                        // has the book written
+	met      func(id string)               // is told of each connection that has come about; it does not block
 
 	begun chan struct{} // closed when Raft and gossip run: until then nothing but greetings is served
 	over  chan struct{} // closed by hangUp
@@ -63,7 +64,7 @@ type port struct {
 }
 
 func newPort(l net.Listener, s self, log *slog.Logger) *port {
-	return &port{listener: l, self: s, log: log, book: newBook(), keep: func() {}, open: make(map[net.Conn]struct{}),
+	return &port{listener: l, self: s, log: log, book: newBook(), keep: func() {}, met: func(string) {}, open: make(map[net.Conn]struct{}),
 		begun: make(chan struct{}), over: make(chan struct{}),
 		judging: make(map[string]chan struct{}), told: make(map[string]life),
 		handle: map[byte]func(net.Conn, peer){kindProbe: func(c net.Conn, _ peer) { _ = c.Close() }}}
@@ -98,8 +99,14 @@ func (p *port) accept(raw net.Conn) {
 		_ = c.Close()
 		return
 	}
-	p.book.heard(from.id)
+	p.signOfLife(from.id)
 	p.handle[kind](c, from)
+}
+
+// signOfLife notes that a connection with that replica has come about.
+func (p *port) signOfLife(id string) {
+	p.book.heard(id)
+	p.met(id)
 }
 
 // track makes the connection one that close closes.
@@ -128,6 +135,32 @@ func keepAlive(c net.Conn) {
 type trackedConn struct {
 	net.Conn
 	port *port
+	id   string // of the other side, once it is known; under the port's lock
+	life life
+}
+
+// belongs notes which life of which replica is at the other end.
+func (p *port) belongs(c net.Conn, id string, of life) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t, ok := c.(*trackedConn); ok {
+		t.id, t.life = id, of
+	}
+}
+
+// dropFormer closes the connections to other lives of that id: nothing that they say counts any more.
+func (p *port) dropFormer(id string, now life) {
+	p.mu.Lock()
+	var former []net.Conn
+	for c := range p.open {
+		if t, ok := c.(*trackedConn); ok && t.id == id && t.life != now && t.life.Start > 0 {
+			former = append(former, c)
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range former {
+		_ = c.Close()
+	}
 }
 
 // Close implements net.Conn.
@@ -136,6 +169,16 @@ func (c *trackedConn) Close() error {
 	delete(c.port.open, c)
 	c.port.mu.Unlock()
 	return c.Conn.Close()
+}
+
+// isOver reports whether the port has hung up.
+func (p *port) isOver() bool {
+	select {
+	case <-p.over:
+		return true
+	default:
+		return false
+	}
 }
 
 // hangUp closes every connection and accepts none any more. It does not wait.

@@ -163,6 +163,9 @@ func (r *Replica) closeRaft() error {
 			return fmt.Errorf("stop Raft: %w", err)
 		}
 	}
+	if r.raft == nil && r.transport != nil {
+		_ = r.transport.Close()
+	}
 	if r.stores != nil {
 		return r.stores.bolt.Close()
 	}

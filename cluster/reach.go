@@ -35,7 +35,7 @@ func (p *port) reach(ctx context.Context, kind byte, id string) (net.Conn, error
 	if p.book.reached(id, address) {
 		p.keep()
 	}
-	p.book.heard(id)
+	p.signOfLife(id)
 	return c, nil
 }
 
@@ -152,7 +152,7 @@ func (p *port) connect(ctx context.Context, id, address string) (net.Conn, error
 
 // meet judges a replica by its hello, and learns from it when it is accepted. A newer life is accepted
 // only when the former one does not answer any more: the one that lives stays, the copy goes.
-func (p *port) meet(id string, said hello) error {
+func (p *port) meet(c net.Conn, id string, said hello) error {
 	done := p.turn(id)
 	defer done()
 	known, v := p.book.judge(id, said)
@@ -161,8 +161,10 @@ func (p *port) meet(id string, said hello) error {
 	}
 	if !v.refuses() {
 		if p.book.learn(id, said) {
+			p.dropFormer(id, said.life())
 			p.keep()
 		}
+		p.belongs(c, id, said.life())
 		return nil
 	}
 	err := &errHistory{v.explain(known, said)}

@@ -113,7 +113,7 @@ func Open(cfg Config) (*Replica, error) {
 		r.log.Warn("cannot read what was known of the other replicas", "file", bookFile, "error", err)
 	}
 	r.book = r.port.book
-	r.port.keep = r.keepNow
+	r.port.keep, r.port.met = r.keepNow, r.met
 	if err := r.start(); err != nil {
 		return nil, errors.Join(err, r.release())
 	}
@@ -144,6 +144,7 @@ func (r *Replica) start() error {
 	r.transfers = newTransferWatch(r.cfg.RaftTimeout, r.fail)
 	r.fresh.leader, r.fresh.linearizable = newRounds(r.askIndex(consistency.Leader)), newRounds(r.askIndex(consistency.Linearizable))
 	r.machine = &machine{registry: r.registry, applied: r.applied, restored: r.restored, failed: r.fail, begun: r.begun}
+	r.fresh.started = time.Now()
 	// The journal's first change: everything committed before it is applied here when it is.
 	if _, err := r.journal.append(fsm.OpenReplica(r.data.Name), nil); err != nil {
 		return err
@@ -156,7 +157,7 @@ func (r *Replica) start() error {
 	if err := r.startRaft(logger); err != nil {
 		return err
 	}
-	if r.gossip, err = startGossip(r.cfg.Gossip, r.meta, r.members, r.book, r.log); err != nil {
+	if r.gossip, err = startGossip(r.cfg.Gossip, r.meta, r.unseenServers, r.members, r.book, r.log); err != nil {
 		return err
 	}
 	if !r.cfg.Apart {
@@ -177,7 +178,7 @@ func (r *Replica) connect(logger hclog.Logger) {
 	r.caller = newCaller(r.port)
 	r.answers = newCallServer(r.port, r.calls(), r.log)
 	r.transport = newTransport(newStream(r.port, r.data.ID), newQuiet(logger))
-	r.transport.holder.signs, r.transport.holder.log = r.book, r.log
+	r.transport.holder.signs, r.transport.holder.log, r.transport.fault = r.book, r.log, r.cfg.fault
 	r.router = &router{r: r}
 	r.poker = newPoker(r)
 	r.port.handle[kindJournal] = func(c net.Conn, from peer) { serveJournal(c, from, r.propose) }
@@ -193,6 +194,7 @@ func (r *Replica) meta() meta {
 		Version: r.cfg.Version, Expect: r.expects(), Reader: r.cfg.Reader, Apart: r.apart.Load(),
 		Host: r.cfg.ClientHost, TCP: r.cfg.TCPPort, HTTP: r.cfg.HTTPPort,
 		ClusterHost: host, ClusterPort: port, Level: knownLevel,
+		Start: r.lineage.life().Start, Nonce: r.lineage.life().Nonce,
 	}
 }
 
@@ -203,8 +205,8 @@ func (r *Replica) startTasks(logger hclog.Logger) {
 	r.sender = newSender(r.journal, r.router, r.level, r.fenced)
 	pilot := r.newPilot(logger.Named("autopilot"))
 	for _, task := range []func(context.Context) error{
-		r.sender.send, r.sender.collect, r.form, r.gossip.keepJoining, r.keepBook, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,
-		r.fresh.leader.run, r.fresh.linearizable.run,
+		r.sender.send, r.sender.collect, r.form, r.gossip.keepJoining, r.keepBook, r.greetSeen, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,
+		r.fresh.leader.run, r.fresh.linearizable.run, r.keepFresh, r.watchConnections,
 		r.sessions.watchSilence, r.watchOrphans, r.watchLeader, r.watchReplicas, r.checkpoints,
 		func(ctx context.Context) error { return r.pilotWhileLeading(ctx, pilot) },
 		func(ctx context.Context) error {

@@ -35,6 +35,7 @@ type transport struct {
 	stream   raft.StreamLayer
 	contacts contacts
 	holder   holder
+	fault    func(to string, beat bool) error // see hooks; may be nil
 }
 
 // SetHeartbeatHandler implements raft.Transport.
@@ -71,12 +72,30 @@ func (t *transport) RequestPreVote(id raft.ServerID, to raft.ServerAddress, req 
 // appendOnce sends an AppendEntries once, and notes its answer.
 func (t *transport) appendOnce(id raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest,
 	resp *raft.AppendEntriesResponse) error {
+	if t.fault != nil {
+		if err := t.fault(string(id), isHeartbeat(req)); err != nil {
+			return err
+		}
+	}
 	sent := time.Now()
 	err := t.call(id, func() error { return t.NetworkTransport.AppendEntries(id, to, req, resp) })
 	if err == nil && resp.Term == req.Term {
 		t.contacts.answered(string(id), req.Term, sent)
 	}
+	if err == nil && resp.Success {
+		t.holder.signs.acked(string(id), ackedBy(req))
+	}
 	return err
+}
+
+// ackedBy returns up to where the log of a follower that takes this request agrees with the leader's and
+// is committed.
+func ackedBy(req *raft.AppendEntriesRequest) uint64 {
+	matched := req.PrevLogEntry
+	if n := len(req.Entries); n > 0 {
+		matched = req.Entries[n-1].Index
+	}
+	return min(matched, req.LeaderCommitIndex)
 }
 
 // call makes a call. When it fails, the idle connections to that replica are closed, because they are
