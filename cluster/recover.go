@@ -63,7 +63,7 @@ func Recover(dir string, dry bool, log *slog.Logger) (*Survivor, error) {
 
 // survivor reads the whole log.
 func (d *dataPath) survivor(stores *stores) (*Survivor, error) {
-	if d.is.Cluster == "" || !d.is.Bootstrapped {
+	if d.is.Cluster == "" || !d.is.Bootstrapped && stores.found.empty() {
 		return nil, dataError(d.dir, "belongs to a replica that was never part of a cluster: there is nothing to recover")
 	}
 	r := replay{registry: fsm.New()}

@@ -14,12 +14,7 @@ import (
 func twoSnapshots(t testing.TB) (dir string, folders []string) {
 	t.Helper()
 	final, _, _ := crashBranches(t)
-	dir = filepath.Join(t.TempDir(), "data")
-	d, err := openDataPath(dir, "r1", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.close()
+	dir = crashPath(t)
 	n := startCrashNode(t, dir, trailingLogs, nil, false)
 	defer n.close()
 	n.append(final, 2, 1, 9, 0)
