@@ -68,7 +68,7 @@ func (d *dataPath) survivor(stores *stores) (*Survivor, error) {
 	}
 	r := replay{registry: fsm.New()}
 	if err := r.read(stores); err != nil {
-		return nil, dataError(d.dir, "cannot be read: %w: %s", err, moveAway)
+		return nil, d.damaged("the log or the newest snapshot", err)
 	}
 	s := &Survivor{Name: d.Name, ID: d.ID, Cluster: d.is.Cluster, LastIndex: r.index, LastTerm: r.term,
 		Registry: registryStatus(r.registry.State())}
