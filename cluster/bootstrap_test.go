@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
@@ -174,5 +176,67 @@ func writeIdentity(t testing.TB, dir string, id identity) {
 	}
 	if err := os.WriteFile(filepath.Join(dir, identityFile), raw, 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Only a bootstrap that was cut short is begun anew. A vote, a term of others, an entry and a snapshot stay.
+func TestWhatIsDiscardedAsHalfABootstrap(t *testing.T) {
+	final, _, _ := crashBranches(t)
+	for name, c := range map[string]struct {
+		term      uint64
+		vote      bool
+		entry     bool
+		snapshot  bool
+		discarded bool
+	}{
+		"nothing":                 {},
+		"a bootstrap's term":      {term: 1, discarded: true},
+		"a vote in it":            {term: 1, vote: true},
+		"another's term":          {term: 2},
+		"an entry":                {term: 1, entry: true},
+		"a snapshot and no entry": {term: 1, snapshot: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := crashPath(t)
+			if c.snapshot {
+				n := startCrashNode(t, dir, trailingLogs, nil, false)
+				sink, err := n.stores.snapshots.Create(1, 1, 1, crashServers, 1, n.wire)
+				if err == nil {
+					_, err = final.states[1].WriteTo(sink)
+				}
+				if err := errors.Join(err, sink.Close()); err != nil {
+					t.Fatal(err)
+				}
+				n.close()
+			}
+			withLog(t, dir, func(s *raftboltdb.BoltStore) {
+				err := s.Set([]byte("mark"), []byte("kept"))
+				if c.term > 0 {
+					err = errors.Join(err, s.SetUint64([]byte(termKey), c.term))
+				}
+				if c.vote {
+					err = errors.Join(err, s.Set(voteKey, []byte("12345678r2")))
+				}
+				if c.entry {
+					err = errors.Join(err, s.StoreLog(&raft.Log{Index: 1, Term: 1, Type: raft.LogNoop}))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			})
+			d, err := openDataPath(dir, "r1", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.close()
+			s, err := openStores(d, hclog.NewNullLogger())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = s.bolt.Close() }()
+			if _, err := s.bolt.Get([]byte("mark")); (err != nil) != c.discarded {
+				t.Errorf("discarded: %v, want %v", err != nil, c.discarded)
+			}
+		})
 	}
 }

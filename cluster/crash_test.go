@@ -186,6 +186,21 @@ type crashNode struct {
 	s        stranger
 }
 
+// crashPath is the data path of a replica that was just taken into a cluster.
+func crashPath(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	d, err := openDataPath(dir, "r1", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	if err := d.update(func(me *identity) { me.Cluster = "cluster" }); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // startCrashNode starts Raft on a data path. The camera may be nil. As released is without what keeps the
 // log free of holes.
 func startCrashNode(t testing.TB, dir string, trailing uint64, c *camera, released bool) *crashNode {
@@ -222,7 +237,7 @@ func startCrashNode(t testing.TB, dir string, trailing uint64, c *camera, releas
 	}
 	o.machine = &machine{registry: n.registry, applied: func(*fsm.Outcome) {}, restored: restored, failed: func(err error) { t.Error(err) },
 		begun: func() {
-			if err := d.update(func(me *identity) { me.Cluster, me.Bootstrapped = "cluster", true }); err != nil {
+			if err := d.update(func(me *identity) { me.Bootstrapped = true }); err != nil {
 				t.Error(err)
 			}
 		}}

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"fmt"
-	"path/filepath"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
@@ -14,12 +13,7 @@ import (
 // without compaction, installed snapshots with a hole, with reaping, and with a tail of a deposed leader.
 func live(t *testing.T, trailing uint64, released bool) []image {
 	final, thirteen, sixtyFour := crashBranches(t)
-	dir := filepath.Join(t.TempDir(), "data")
-	d, err := openDataPath(dir, "r1", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.close()
+	dir := crashPath(t)
 	c := &camera{t: t, dir: dir}
 	n := startCrashNode(t, dir, trailing, c, released)
 	defer n.close()
@@ -63,11 +57,34 @@ func live(t *testing.T, trailing uint64, released bool) []image {
 	return c.images
 }
 
+// liveAsNewcomer is live of a replica whose first entries come as a snapshot.
+func liveAsNewcomer(t *testing.T) []image {
+	final, _, _ := crashBranches(t)
+	dir := crashPath(t)
+	c := &camera{t: t, dir: dir}
+	n := startCrashNode(t, dir, trailingLogs, c, false)
+	defer n.close()
+	n.install(final, 4, 40)
+	if answer := n.append(final, 4, 41, 44, 44); !answer.Success {
+		t.Error("entries were refused")
+	}
+	return c.images
+}
+
+func TestStartAfterACrashOfANewcomer(t *testing.T) {
+	for _, i := range liveAsNewcomer(t) {
+		i.start(t, new(int))
+	}
+}
+
 // A replica starts from whatever a crash leaves, has what it has acknowledged, is recovered with and
 // without changing it, and catches up, by entries and by a snapshot.
 func TestStartAfterACrashAtEachWrite(t *testing.T) {
 	for _, trailing := range []uint64{3, trailingLogs} {
 		for _, released := range []bool{false, true} {
+			if released && trailing < trailingLogs {
+				continue // the release keeps so many
+			}
 			t.Run(fmt.Sprintf("trailing %d, as released %v", trailing, released), func(t *testing.T) {
 				t.Parallel()
 				holes := 0
@@ -100,23 +117,8 @@ func (i *image) start(t *testing.T, holes *int) {
 		*holes++
 	}
 	i.keeps(t, before)
-	if before.bootstrapped {
-		for _, dry := range []bool{true, false} {
-			s, err := Recover(copyTree(t, i.dir), dry, discard)
-			if err != nil {
-				t.Fatalf("recover, dry %v: %v", dry, err)
-			}
-			at, known := entryMark{s.LastIndex, s.LastTerm}, false
-			for _, b := range []*branch{final, thirteen, sixtyFour} {
-				if b.has(at) {
-					known = s.Registry.Fingerprint == b.states[at.index].Fingerprint().String()
-					break
-				}
-			}
-			if !known {
-				t.Errorf("recover, dry %v: at %+v the registry is none that ever was", dry, at)
-			}
-		}
+	if !before.empty() {
+		i.recover(t, final, thirteen, sixtyFour)
 	}
 	for _, begins := range []uint64{1, 78, 67} { // of the leader's log
 		dir := copyTree(t, i.dir)
@@ -133,6 +135,32 @@ func (i *image) start(t *testing.T, holes *int) {
 		if after.keeps(t, state); state.gap() != 0 || state.obsolete() != 0 {
 			t.Errorf("led by one whose log begins at %d it has %+v", begins, state)
 		}
+	}
+}
+
+// recover makes a cluster of its own of the image, whose registry must be one that there was.
+func (i *image) recover(t *testing.T, branches ...*branch) {
+	dir := copyTree(t, i.dir)
+	var said *Survivor
+	for _, dry := range []bool{true, false, true} { // the last tells what the one before has made
+		s, err := Recover(dir, dry, discard)
+		if err != nil {
+			t.Fatalf("recover, dry %v: %v", dry, err)
+		}
+		at, known := entryMark{s.LastIndex, s.LastTerm}, false
+		for _, b := range branches {
+			known = known || b.has(at) && s.Registry.Fingerprint == b.states[at.index].Fingerprint().String()
+		}
+		if !known {
+			t.Errorf("recover, dry %v: at %+v the registry is none that ever was", dry, at)
+		}
+		if said != nil && (s.LastIndex != said.LastIndex || s.LastTerm != said.LastTerm) {
+			t.Errorf("recover, dry %v: it ends at %+v, said %+v", dry, at, said)
+		}
+		said = s
+	}
+	if found := (&image{dir: dir}).found(t); len(found.spans) > 0 || found.snapshot.index != said.LastIndex {
+		t.Errorf("recovering has left %+v", found)
 	}
 }
 

@@ -112,15 +112,22 @@ func (d *dataPath) sync() error {
 	return nil
 }
 
-// removeLeftovers deletes snapshots that were not finished: the library never does.
+// removeLeftovers deletes snapshots that were not finished, and what is left of those that were removed:
+// the library never does. verify has found that none of them is the newest.
 func (d *dataPath) removeLeftovers() error {
-	entries, err := os.ReadDir(d.file(snapshotDir))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return dataError(d.dir, "cannot read %s: %w: %s", snapshotDir, err, checkDisk)
+	folders, err := d.snapshotFolders()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".tmp") {
-			if err := os.RemoveAll(filepath.Join(d.file(snapshotDir), e.Name())); err != nil {
+	if err != nil {
+		return err
+	}
+	for _, name := range folders {
+		path := filepath.Join(d.file(snapshotDir), name)
+		_, finished := parseSnapshotName(name)
+		_, missing := os.Stat(filepath.Join(path, snapshotMeta))
+		if strings.HasSuffix(name, ".tmp") || finished && errors.Is(missing, fs.ErrNotExist) {
+			if err := os.RemoveAll(path); err != nil {
 				return dataError(d.dir, "cannot remove an unfinished snapshot: %w: %s", err, checkDisk)
 			}
 		}

@@ -53,6 +53,9 @@ func (s logState) check() error {
 	return nil
 }
 
+// empty reports whether there was no entry yet, as far as the log and the snapshots tell.
+func (s logState) empty() bool { return len(s.spans) == 0 && s.snapshot.index == 0 }
+
 // newestTerm returns the greatest term of an entry. The current term is written before any entry of it.
 func (s logState) newestTerm() uint64 {
 	newest := s.snapshot.term

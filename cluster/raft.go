@@ -55,8 +55,8 @@ func (r *Replica) startRaft(logger hclog.Logger) (err error) {
 	log, stable := r.cfg.watched(&watchedLog{LogStore: below, diskWatch: disk}), &watchedStable{r.stores.stable, disk}
 	r.stores.written = log
 	defer func() {
-		if p := recover(); p != nil { // the library's way to say that the log does not fit the snapshot
-			err = dataError(r.data.dir, "cannot be read (%v): %s", p, moveAway)
+		if p := recover(); p != nil { // the library's way to say that an entry cannot be read; all were read just now
+			err = dataError(r.data.dir, "cannot be read (%v): %s", p, checkDisk)
 		}
 	}()
 	r.raft, err = raft.NewRaft(cfg, r.machine, log, stable, r.stores.snapshots, r.transport)
@@ -69,7 +69,7 @@ func (r *Replica) startRaft(logger hclog.Logger) (err error) {
 	case errors.Is(r.machine.err, fsm.ErrTooNew):
 		return dataError(r.data.dir, "%w", r.machine.err)
 	case r.machine.err != nil:
-		return dataError(r.data.dir, "%w: %s", r.machine.err, moveAway)
+		return r.data.damaged("the newest snapshot", r.machine.err)
 	case err != nil:
 		return dataError(r.data.dir, "cannot start Raft: %w", err)
 	}

@@ -63,12 +63,12 @@ func Recover(dir string, dry bool, log *slog.Logger) (*Survivor, error) {
 
 // survivor reads the whole log.
 func (d *dataPath) survivor(stores *stores) (*Survivor, error) {
-	if d.is.Cluster == "" || !d.is.Bootstrapped {
+	if d.is.Cluster == "" || !d.is.Bootstrapped && stores.found.empty() {
 		return nil, dataError(d.dir, "belongs to a replica that was never part of a cluster: there is nothing to recover")
 	}
 	r := replay{registry: fsm.New()}
 	if err := r.read(stores); err != nil {
-		return nil, dataError(d.dir, "cannot be read: %w: %s", err, moveAway)
+		return nil, d.damaged("the log or the newest snapshot", err)
 	}
 	s := &Survivor{Name: d.Name, ID: d.ID, Cluster: d.is.Cluster, LastIndex: r.index, LastTerm: r.term,
 		Registry: registryStatus(r.registry.State())}

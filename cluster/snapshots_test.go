@@ -1,25 +1,25 @@
 package cluster
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+	"go.etcd.io/bbolt"
 )
 
 // twoSnapshots is a data path whose log begins after the newer one of two snapshots, and the folders of both.
 func twoSnapshots(t testing.TB) (dir string, folders []string) {
 	t.Helper()
 	final, _, _ := crashBranches(t)
-	dir = filepath.Join(t.TempDir(), "data")
-	d, err := openDataPath(dir, "r1", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.close()
+	dir = crashPath(t)
 	n := startCrashNode(t, dir, trailingLogs, nil, false)
 	defer n.close()
 	n.append(final, 2, 1, 9, 0)
@@ -58,6 +58,7 @@ func TestStartWithPartsOfSnapshots(t *testing.T) {
 		"an identity not renamed": func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, identityFile+".tmp"), []byte("{"), 0o644)
 		},
+		"folders of a person":       func(dir string) error { return os.Mkdir(at(dir, "lost+found"), 0o755) },
 		"a third without its state": func(dir string) error { return copyMeta(at(dir, older), at(dir, third)) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,6 +75,15 @@ func TestStartWithPartsOfSnapshots(t *testing.T) {
 			defer n.close()
 			if err := n.lead(final, 9, 1); err != nil {
 				t.Error(err)
+			}
+			if err := n.data.removeLeftovers(); err != nil {
+				t.Error(err)
+			}
+			folders, _ := n.data.snapshotFolders()
+			for _, f := range folders {
+				if _, err := os.Stat(at(dir, f, snapshotMeta)); err != nil && f != "lost+found" {
+					t.Errorf("%s is left: %v", f, err)
+				}
 			}
 		})
 	}
@@ -200,5 +210,41 @@ func TestSnapshotWhoseMetaIsAltered(t *testing.T) {
 			overwrite(t, path, []byte(altered))
 			refuses(t, testConfig(dir), "does not fit its name", "move the data path away")
 		})
+	}
+}
+
+func TestHiddenSnapshot(t *testing.T) {
+	for name, c := range map[string]struct {
+		folders, known []string
+		want           string
+	}{
+		"none":               {},
+		"all known":          {[]string{"2-9-5", "2-7-4"}, []string{"2-9-5", "2-7-4"}, ""},
+		"the only one":       {[]string{"2-9-5"}, nil, "2-9-5"},
+		"the newest":         {[]string{"2-9-5", "2-10-6"}, []string{"2-9-5"}, "2-10-6"},
+		"of a newer term":    {[]string{"2-9-5", "10-8-6"}, []string{"2-9-5"}, "10-8-6"},
+		"made later":         {[]string{"2-9-5", "2-9-11"}, []string{"2-9-5"}, "2-9-11"},
+		"newest of three":    {[]string{"2-9-5", "2-7-4", "2-11-6"}, []string{"2-9-5", "2-7-4"}, "2-11-6"},
+		"left of a removal":  {[]string{"2-9-5", "2-7-4"}, []string{"2-9-5"}, ""},
+		"unfinished":         {[]string{"2-9-5", "2-10-6.tmp"}, []string{"2-9-5"}, ""},
+		"somebody's folders": {[]string{"lost+found", "old", "a-b-c", "3-4", "3-4-5-6"}, nil, ""},
+	} {
+		if got := hiddenSnapshot(c.folders, c.known); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// Data that cannot be got at may be sound: nobody is told to move it away.
+func TestAdviceAboutDamage(t *testing.T) {
+	d := &dataPath{dir: "/data"}
+	for err, advice := range map[error]string{
+		&fs.PathError{Op: "open", Path: "raft.db", Err: syscall.EACCES}: checkDisk,
+		&fs.PathError{Op: "read", Path: "raft.db", Err: syscall.EIO}:    checkDisk,
+		bbolt.ErrTimeout: checkDisk,
+		&fs.PathError{Op: "stat", Path: "raft.db", Err: syscall.ENOENT}: moveAway,
+		errors.New("entry 5: unexpected EOF"):                           moveAway,
+	} {
+		checkDataError(t, d.damaged(logFile, fmt.Errorf("read: %w", err)), "/data", logFile, advice)
 	}
 }

@@ -8,12 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"github.com/raftlookupd/raftlookupd/fsm"
 )
@@ -34,55 +35,9 @@ func (d *dataPath) verify(snapshots raft.SnapshotStore) (logState, error) {
 		err = state.check()
 	}
 	if err != nil {
-		return logState{}, dataError(d.dir, "%s is truncated or corrupt (%w): %s", logFile, err, moveAway)
+		return logState{}, d.damaged(logFile, err)
 	}
 	return state, nil
-}
-
-// verifySnapshots checks the newest snapshot's checksum and content and returns where it ends.
-func (d *dataPath) verifySnapshots(store raft.SnapshotStore) (entryMark, error) {
-	damaged := func(id string, err error) error {
-		return dataError(d.dir, "snapshot %s is truncated or corrupt (%w): %s", id, err, moveAway)
-	}
-	list, err := store.List()
-	if err != nil {
-		return entryMark{}, dataError(d.dir, "cannot list snapshots: %w: %s", err, checkDisk)
-	}
-	known := make(map[string]bool)
-	for _, meta := range list {
-		known[meta.ID] = true
-		if !strings.HasPrefix(meta.ID, fmt.Sprintf("%d-%d-", meta.Term, meta.Index)) { // of meta.json nothing has a checksum
-			return entryMark{}, damaged(meta.ID, errors.New("its meta.json does not fit its name"))
-		}
-	}
-	entries, err := os.ReadDir(d.file(snapshotDir))
-	if err != nil {
-		return entryMark{}, dataError(d.dir, "cannot read %s: %w: %s", snapshotDir, err, checkDisk)
-	}
-	for _, e := range entries {
-		if e.IsDir() && !strings.HasSuffix(e.Name(), ".tmp") && !known[e.Name()] && len(list) < retainSnapshots {
-			return entryMark{}, damaged(e.Name(), errors.New("its meta.json cannot be read"))
-		}
-	}
-	if len(list) == 0 {
-		return entryMark{}, nil
-	}
-	_, source, err := store.Open(list[0].ID) // reads all of it
-	if err != nil {
-		return entryMark{}, damaged(list[0].ID, err)
-	}
-	registry := fsm.New()
-	err = errors.Join(registry.Restore(source), source.Close())
-	if covers := registry.State().Index(); err == nil && covers > list[0].Index {
-		err = fmt.Errorf("it holds entry %d", covers)
-	}
-	switch {
-	case errors.Is(err, fsm.ErrTooNew):
-		return entryMark{}, dataError(d.dir, "snapshot %s: %w", list[0].ID, err)
-	case err != nil:
-		return entryMark{}, damaged(list[0].ID, err)
-	}
-	return entryMark{list[0].Index, list[0].Term}, nil
 }
 
 // verifyLog reads every entry and the term. The file is mapped into memory: a page that is missing from it
@@ -121,6 +76,25 @@ func (d *dataPath) verifyLog() (state logState, err error) {
 		return logState{}, fmt.Errorf("read the term: %w", err)
 	}
 	return state, nil
+}
+
+// damaged returns the error about a part of the data path that is not as it was written, or that cannot be
+// got at.
+func (d *dataPath) damaged(what string, err error) error {
+	if unreachable(err) {
+		return dataError(d.dir, "%s cannot be read (%w): %s", what, err, checkDisk)
+	}
+	return dataError(d.dir, "%s is truncated or corrupt (%w): %s", what, err, moveAway)
+}
+
+// unreachable reports whether an error is about the way to the data: the data may be sound.
+func unreachable(err error) bool {
+	for _, reason := range []error{unix.EACCES, unix.EPERM, unix.EIO, unix.EMFILE, unix.ENFILE, unix.ENOMEM, bolterrors.ErrTimeout} {
+		if errors.Is(err, reason) {
+			return true
+		}
+	}
+	return false
 }
 
 func readOnly() *bbolt.Options { return &bbolt.Options{ReadOnly: true, Timeout: lockTimeout} }
