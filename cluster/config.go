@@ -63,6 +63,8 @@ type hooks struct {
 	wrapLog func(raft.LogStore) raft.LogStore // a log that hangs or fails
 	watch   func(*watchedLog)                 // a watchdog of another limit, or that tells nobody
 	cut     func(id string) bool              // see port
+	// closeAge is the journal's, when it is positive.
+	closeAge time.Duration
 }
 
 func (h hooks) watched(w *watchedLog) *watchedLog {
