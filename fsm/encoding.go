@@ -113,11 +113,11 @@ func (e *entry) decode(data []byte) error {
 	}
 	for range count {
 		c, err := d.change()
+		if err == nil {
+			err = e.admits(c.Kind)
+		}
 		if err != nil {
 			return err
-		}
-		if c.Kind.numbered() == e.decision {
-			return fmt.Errorf("%w: change of kind %d in the wrong kind of entry", errMalformed, c.Kind)
 		}
 		if c.Kind != KindRaiseLevel {
 			e.level = max(e.level, c.Kind.Level())
@@ -147,6 +147,14 @@ func (e *entry) begin(data []byte) (d decoder, count uint64, err error) {
 	return d, count, nil
 }
 
+// admits returns an error for a decision in a journal's entry, and for a journal's change elsewhere.
+func (e *entry) admits(k Kind) error {
+	if k.numbered() == e.decision {
+		return fmt.Errorf("%w: change of kind %d in the wrong kind of entry", errMalformed, k)
+	}
+	return nil
+}
+
 // EntryLevel returns the highest level of the kinds in an entry. A leader brings the entry into the log
 // only when that level is in force. RaiseLevel counts too: older programs do not know it.
 func EntryLevel(data []byte) (level uint64, err error) {
@@ -157,6 +165,9 @@ func EntryLevel(data []byte) (level uint64, err error) {
 	}
 	for range count {
 		c, err := d.change()
+		if err == nil {
+			err = e.admits(c.Kind)
+		}
 		if err != nil {
 			return 0, err
 		}

@@ -3,6 +3,7 @@ package fsm
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -25,7 +26,7 @@ func anyChange(t *rapid.T, kind Kind) Change {
 		c.Session, c.Topic, c.Channel = number(), text(MaxNameLength), text(MaxNameLength)
 	case KindSetActive:
 		return SetActive(number(), rapid.Bool().Draw(t, "active"))
-	case KindSettle, KindCloseSession:
+	case KindSettle, KindCloseSession, KindDetach:
 		c.Session = number()
 	case KindCreateTopic, KindDeleteTopic:
 		c.Topic = text(MaxNameLength)
@@ -37,6 +38,10 @@ func anyChange(t *rapid.T, kind Kind) Change {
 		return ClearTombstone(text(MaxNameLength), ProducerKey{text(maxText), rapid.Int().Draw(t, "port")}, number())
 	case KindLoseReplica, KindExpireReplica:
 		c.Replica, c.Incarnation = text(maxID), number()
+	case KindExpireOrphans:
+		return ExpireOrphans(OrphanGroup{text(maxID), number(), number()})
+	case KindRaiseLevel:
+		return RaiseLevel(rapid.Uint64Range(0, MaxLevel).Draw(t, "level"))
 	case KindCheckpoint:
 		return Checkpoint(number(), Fingerprint{number(), number()})
 	}
@@ -141,6 +146,7 @@ func TestTooNew(t *testing.T) {
 		"version 255":             seal([]byte{255, originDecisions, 0}),
 		"origin 0":                seal([]byte{formatVersion, 0, 0}),
 		"origin 3":                seal([]byte{formatVersion, 3, 0}),
+		"level after the last":    EncodeDecisions(ExpireReplica("a", 0), RaiseLevel(MaxLevel+1)),
 		"kind 0":                  EncodeDecisions(Change{}),
 		"kind after the last":     EncodeDecisions(Change{Kind: lastKind + 1}),
 		"kind 255":                journalEntry(Header{"a", 1, 2}, CreateTopic("t2"), Change{Kind: 255}),
@@ -159,10 +165,18 @@ func TestTooNew(t *testing.T) {
 	}
 }
 
-// malformed applies an entry after some others and checks that it is refused whole.
+// malformed applies an entry after some others and checks that it is refused whole, at every level.
 func malformed(t *testing.T, name string, data []byte) {
 	t.Helper()
+	for level := range uint64(MaxLevel + 1) {
+		malformedAt(t, fmt.Sprintf("%s, level %d", name, level), level, data)
+	}
+}
+
+func malformedAt(t *testing.T, name string, level uint64, data []byte) {
+	t.Helper()
 	l := newTape(t)
+	l.decide(RaiseLevel(level))
 	a := l.journal("a")
 	a.send(OpenSession(nsqd("h")), Register(2, "t", "c"))
 	before := l.r.State()
@@ -192,6 +206,9 @@ func TestMalformed(t *testing.T) {
 		"checkpoint in a journal":        journalEntry(h, CreateTopic("good"), Checkpoint(1, Fingerprint{})),
 		"numbered among decisions":       EncodeDecisions(ExpireReplica("a", 1), CreateTopic("good")),
 		"Prune among decisions":          EncodeDecisions(ExpireReplica("a", 1), Prune("t")),
+		"Detach among decisions":         EncodeDecisions(ExpireReplica("a", 1), Detach(2)),
+		"ExpireOrphans in a journal":     journalEntry(h, CreateTopic("good"), ExpireOrphans(OrphanGroup{"a", 1, 1})),
+		"RaiseLevel in a journal":        journalEntry(h, CreateTopic("good"), RaiseLevel(1)),
 		"OpenReplica among decisions":    EncodeDecisions(OpenReplica("a")),
 		"OpenReplica not first":          journalEntry(h, CreateTopic("good"), OpenReplica("a")),
 		"fewer changes than it has":      raw(0, good...),

@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 )
 
@@ -11,7 +12,11 @@ import (
 
 // forge returns the snapshot of a state that was tampered with.
 func forge(t *testing.T, tamper func(*State)) []byte {
-	s := *sampleRegistry(t).State()
+	return forged(t, sampleRegistry(t), tamper)
+}
+
+func forged(t *testing.T, r *Registry, tamper func(*State)) []byte {
+	s := *r.State()
 	tamper(&s)
 	return snapshot(t, &s)
 }
@@ -20,6 +25,25 @@ func (s *State) replaceSerial(serial uint64) {
 	var h hasher
 	s.fingerprint = s.fingerprint.minus(h.serial(s.serial)).plus(h.serial(serial))
 	s.serial = serial
+}
+
+// editSession gives the state an altered copy of a session, the newest for which pick is true.
+func (s *State) editSession(pick func(*session) bool, edit func(*session)) {
+	var h hasher
+	s.producers = s.producers.Copy()
+	all := s.sessionsBySerial()
+	slices.Reverse(all)
+	old := all[slices.IndexFunc(all, pick)]
+	next := *old
+	edit(&next)
+	s.fingerprint = s.fingerprint.minus(h.session(old)).plus(h.session(&next))
+	s.producers.Set(s.producer(next.producer).with(&next))
+}
+
+func (s *State) replaceLevel(level uint64) {
+	var h hasher
+	s.fingerprint = s.fingerprint.minus(h.level(s.level)).plus(h.level(level))
+	s.level = level
 }
 
 // editTopic gives the state an altered copy of a topic.
@@ -68,6 +92,49 @@ func TestForgedSnapshots(t *testing.T) {
 				t.Errorf("restored with %v", err)
 			}
 		})
+	}
+}
+
+// TestForgedLevels: what no registry of level 1 may hold.
+func TestForgedLevels(t *testing.T) {
+	detached := func(o *session) bool { return o.detached }
+	lost := func(o *session) bool { return o.orphan && !o.detached && o.since > 0 }
+	live := func(o *session) bool { return !o.orphan }
+	tests := map[string]struct {
+		tamper func(*State)
+		want   error // nil when it may be
+	}{
+		"as it is": {func(*State) {}, nil},
+		// An orphan that was one before the level rose.
+		"lost at level 0": {func(s *State) { s.editSession(lost, func(o *session) { o.since = 0 }) }, nil},
+		// An entry that is to come would have made it an orphan.
+		"orphan since an index to come": {func(s *State) {
+			s.editSession(lost, func(o *session) { o.since = s.index + 1 })
+		}, ErrCorrupt},
+		"orphan since the index of the snapshot": {func(s *State) {
+			s.editSession(lost, func(o *session) { o.since = s.index })
+		}, nil},
+		"live since an index": {func(s *State) { s.editSession(live, func(o *session) { o.since = 1 }) }, ErrCorrupt},
+		// It is hashed as if it were not detached.
+		"detached at level 0":    {func(s *State) { s.editSession(detached, func(o *session) { o.since = 0 }) }, ErrCorrupt},
+		"detached and live":      {func(s *State) { s.editSession(detached, func(o *session) { o.orphan = false }) }, ErrCorrupt},
+		"level 0, and orphans":   {func(s *State) { s.replaceLevel(0) }, ErrCorrupt},
+		"a level after the last": {func(s *State) { s.replaceLevel(MaxLevel + 1) }, ErrTooNew},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := New().Restore(bytes.NewReader(forged(t, sampleLeveled(t), test.tamper)))
+			if !errors.Is(err, test.want) {
+				t.Errorf("restored with %v, want %v", err, test.want)
+			}
+		})
+	}
+	// Version 2 says that there is a level.
+	parts := frames(t, snapshot(t, New().State()))
+	parts[0] = append([]byte(snapshotMagic), leveledVersion)
+	parts[1] = append(slices.Clone(parts[1]), 0)
+	if err := New().Restore(bytes.NewReader(join(parts))); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("level 0 in version 2: restored with %v", err)
 	}
 }
 

@@ -30,27 +30,39 @@ func FuzzApply(f *testing.F) {
 	f.Add(journalEntry(Header{"c", 1, 1}, OpenReplica("c"), DeleteTopic("*")))
 	f.Add(journalEntry(Header{"c", 1, 1}, OpenReplica("c"), Prune("t"), PruneChannel("t2", "c"), Prune("e#ephemeral")))
 	f.Add(EncodeDecisions(LoseReplica("b", 2), ExpireReplica("b", 2), ClearTombstone("t", h1, 4)))
-	snap := snapshot(f, sampleRegistry(f).State())
+	f.Add(EncodeDecisions(ExpireOrphans(OrphanGroup{"c", 1, 15}), ExpireOrphans(OrphanGroup{"b", 1, 0})))
+	f.Add(EncodeDecisions(RaiseLevel(1)))
+	f.Add(journalEntry(Header{"c", 1, 7}, Detach(3), CloseSession(2), Detach(2), Register(2, "t", "c")))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, input := range [][]byte{data, seal(data)} {
-			r := restored(t, snap)
-			before := r.State()
-			var err error
-			if n := allocated(func() { _, err = r.Apply(before.Index()+1, input) }); n > memoryFor(len(input)) {
-				t.Fatalf("%d bytes allocated for an entry of %d", n, len(input))
-			}
-			if err == nil {
-				wantSound(t, r)
-				continue
-			}
-			if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrTooNew) {
-				t.Fatalf("apply: %v", err)
-			}
-			if r.State() != before {
-				t.Fatal("a failed apply was published")
-			}
+		for name, snap := range sampleSnapshots(t) {
+			fuzzApply(t, name, snap, data)
 		}
 	})
+}
+
+func fuzzApply(t *testing.T, name string, snap, data []byte) {
+	t.Helper()
+	for _, input := range [][]byte{data, seal(data)} {
+		r := restored(t, snap)
+		before := r.State()
+		var err error
+		if n := allocated(func() { _, err = r.Apply(before.Index()+1, input) }); n > memoryFor(len(input)) {
+			t.Fatalf("%s: %d bytes allocated for an entry of %d", name, n, len(input))
+		}
+		if _, levelErr := EntryLevel(input); errors.Is(levelErr, ErrTooNew) != errors.Is(err, ErrTooNew) {
+			t.Fatalf("%s: applied with %v, its level is unknown: %v", name, err, levelErr)
+		}
+		if err == nil {
+			wantSound(t, r)
+			continue
+		}
+		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrTooNew) {
+			t.Fatalf("%s: apply: %v", name, err)
+		}
+		if r.State() != before {
+			t.Fatalf("%s: a failed apply was published", name)
+		}
+	}
 }
 
 // wantSound checks that a registry's snapshot restores to the same.
@@ -71,7 +83,9 @@ func wantSound(t *testing.T, r *Registry) {
 // need, and goes on with what was accepted.
 func FuzzRestore(f *testing.F) {
 	f.Add(snapshot(f, New().State()))
-	f.Add(snapshot(f, sampleRegistry(f).State()))
+	for _, snap := range sampleSnapshots(f) {
+		f.Add(snap)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, input := range [][]byte{data, refingerprint(data)} {
 			r := sampleRegistry(t)
@@ -98,11 +112,14 @@ func FuzzRestore(f *testing.F) {
 // FuzzRestoreMutated does what FuzzRestore does to snapshots of which only one place differs from
 // a right one.
 func FuzzRestoreMutated(f *testing.F) {
-	valid := snapshot(f, sampleRegistry(f).State())
-	f.Add(uint16(30), uint16(1), []byte{0xff})
-	f.Add(uint16(90), uint16(0), []byte("more"))
-	f.Fuzz(func(t *testing.T, frame, at uint16, with []byte) {
-		parts := frames(t, valid)
+	valid := sampleSnapshots(f)
+	f.Add(uint16(30), uint16(1), []byte{0xff}, true)
+	f.Add(uint16(90), uint16(0), []byte("more"), false)
+	f.Fuzz(func(t *testing.T, frame, at uint16, with []byte, leveled bool) {
+		parts := frames(t, valid["level 0"])
+		if leveled {
+			parts = frames(t, valid["level 1"])
+		}
 		i := 1 + int(frame)%(len(parts)-1)
 		from := int(at) % (len(parts[i]) + 1)
 		to := min(len(parts[i]), from+len(with))
@@ -148,6 +165,10 @@ func goOn(t *testing.T, r *Registry) {
 		EncodeDecisions(ExpireReplica("a", 1<<64-1), ExpireReplica("b", 1<<64-1)),
 		journalEntry(Header{"z", 1, 1}, OpenReplica("z"), PruneChannel("t", "d"), Prune("t2"), Prune("only"),
 			DeleteTopic(AllTopics)),
+		EncodeDecisions(RaiseLevel(1)),
+		journalEntry(Header{"z", 1, 7}, OpenSession(nsqd("h1")), Register(7, "t", "c"), Detach(7), CloseSession(7)),
+		EncodeDecisions(LoseReplica("z", 1), ExpireOrphans(OrphanGroup{"c", 1, 15}),
+			ExpireOrphans(OrphanGroup{"z", 1, first.Index() + 8})),
 	}
 	for i, e := range entries {
 		mustApply(t, r, first.Index()+1+uint64(i), e)

@@ -204,6 +204,7 @@ func ask(s *State, topics []string) answers {
 		"nodes":   string(s.Nodes()),
 		"counts":  fmt.Sprintf("%+v", s.Counts()),
 		"orphans": groupTexts(s.Orphans()),
+		"level":   fmt.Sprint(s.Level()),
 	}
 	for _, name := range append([]string{AllTopics}, topics...) {
 		body, ok := s.Lookup(name)
@@ -226,13 +227,12 @@ func ask(s *State, topics []string) answers {
 	return a
 }
 
-// groupTexts lists groups, which come in no order that matters.
+// groupTexts lists groups as they come.
 func groupTexts(groups []OrphanGroup) string {
 	var texts []string
 	for _, g := range groups {
-		texts = append(texts, fmt.Sprintf("%s/%d", g.Replica, g.Incarnation))
+		texts = append(texts, fmt.Sprintf("%s/%d@%d", g.Replica, g.Incarnation, g.Since))
 	}
-	slices.Sort(texts)
 	return strings.Join(texts, " ")
 }
 

@@ -53,12 +53,19 @@ func (w *world) actions() map[string]func(*rapid.T) {
 		"misplaced":  w.misplaced,
 		"decide":     w.decide,
 		"checkpoint": w.checkpoint,
+		"too early":  w.tooEarly,
+		"raise":      w.raise,
 	}
+}
+
+// begin begins the next entry.
+func (w *world) begin(t *rapid.T) {
+	w.index += uint64(rapid.IntRange(1, 2).Draw(t, "index step")) // Raft has entries of its own
+	w.m.index, w.m.events = w.index, nil
 }
 
 // apply feeds an entry to the registry.
 func (w *world) apply(t *rapid.T, data []byte) {
-	w.index += uint64(rapid.IntRange(1, 2).Draw(t, "index step")) // Raft has entries of its own
 	o, err := w.r.Apply(w.index, data)
 	if err != nil {
 		t.Fatalf("apply: %v", err)
@@ -70,7 +77,7 @@ func (w *world) apply(t *rapid.T, data []byte) {
 
 func (w *world) deliver(t *rapid.T, b batch) {
 	w.sent = append(w.sent, b)
-	w.m.events = nil
+	w.begin(t)
 	w.outcome = w.m.batch(b.Header, b.changes)
 	w.apply(t, journalEntry(b.Header, b.changes...))
 }
@@ -159,10 +166,8 @@ func (w *world) decide(t *rapid.T) {
 
 // rule delivers decisions.
 func (w *world) rule(t *rapid.T, changes ...Change) {
-	w.m.events, w.outcome = nil, modelOutcome{first: 1}
-	for _, c := range changes {
-		w.m.decide(c)
-	}
+	w.begin(t)
+	w.outcome = w.m.rule(changes)
 	w.apply(t, EncodeDecisions(changes...))
 }
 
@@ -172,11 +177,15 @@ func (w *world) decision(t *rapid.T) Change {
 	if l := w.lives[id]; l != nil {
 		incarnation += l.incarnation - 1
 	}
-	switch rapid.IntRange(0, 4).Draw(t, "decision") {
+	switch rapid.IntRange(0, 5).Draw(t, "decision") {
 	case 0:
 		return LoseReplica(id, incarnation)
 	case 1:
 		return ExpireReplica(id, incarnation)
+	case 2:
+		if w.m.level > 0 {
+			return ExpireOrphans(w.group(t))
+		}
 	}
 	if len(w.m.stones) > 0 && rapid.Bool().Draw(t, "known tombstone") {
 		ids := make(map[uint64]stoneKey)
@@ -192,6 +201,46 @@ func (w *world) decision(t *rapid.T) Change {
 		return ClearTombstone(ids[id].topic, ids[id].producer, id)
 	}
 	return ClearTombstone(drawTopic(t), drawInfo(t).Producer(), rapid.Uint64Range(0, 8).Draw(t, "id"))
+}
+
+// group draws a group of orphans, or one that there may not be.
+func (w *world) group(t *rapid.T) OrphanGroup {
+	g := OrphanGroup{Replica: "a", Incarnation: 1}
+	if groups := w.m.groups(); len(groups) > 0 {
+		g = rapid.SampledFrom(groups).Draw(t, "group")
+	}
+	switch rapid.IntRange(0, 7).Draw(t, "other group") {
+	case 0:
+		g.Since = rapid.Uint64Range(0, w.index).Draw(t, "since")
+	case 1:
+		g.Incarnation++
+	}
+	return g
+}
+
+// maybeRaise begins every other history with level 1; the others may come to it later.
+func (w *world) maybeRaise(t *rapid.T) {
+	if rapid.Bool().Draw(t, "level 1 from the start") {
+		w.rule(t, RaiseLevel(1))
+	}
+}
+
+// raise delivers a level that may be in force already.
+func (w *world) raise(t *rapid.T) {
+	w.rule(t, RaiseLevel(rapid.Uint64Range(0, MaxLevel).Draw(t, "level")))
+}
+
+// tooEarly delivers an entry of a level that is not in force.
+func (w *world) tooEarly(t *rapid.T) {
+	if w.m.level > 0 {
+		t.Skip("it is in force")
+	}
+	id, l := w.draw(t)
+	if rapid.Bool().Draw(t, "of a journal") {
+		w.deliver(t, batch{Header{id, l.incarnation, uint64(len(l.changes) + 1)}, []Change{CreateTopic("t2"), Detach(2)}})
+		return
+	}
+	w.rule(t, LoseReplica(id, l.incarnation), RaiseLevel(1), ExpireOrphans(w.group(t)))
 }
 
 // checkpoint delivers a fingerprint, right or wrong, of some index.
@@ -239,6 +288,9 @@ func (w *world) change(t *rapid.T, l *life) Change {
 	}
 	kinds := []Kind{KindOpenSession, KindRegister, KindRegister, KindUnregister, KindSetActive, KindSettle,
 		KindCloseSession, KindCreateTopic, KindDeleteTopic, KindCreateChannel, KindDeleteChannel, KindTombstone, KindPrune}
+	if w.m.level > 0 {
+		kinds = append(kinds, KindDetach, KindDetach)
+	}
 	kind := rapid.SampledFrom(kinds).Draw(t, "kind")
 	if len(opened) == 0 && rapid.Bool().Draw(t, "open") {
 		kind = KindOpenSession
@@ -255,7 +307,7 @@ func drawChange(t *rapid.T, kind Kind, session uint64) Change {
 		return Change{Kind: kind, Session: session, Topic: drawTopic(t), Channel: channel}
 	case KindSetActive:
 		return SetActive(session, rapid.Bool().Draw(t, "active"))
-	case KindSettle, KindCloseSession:
+	case KindSettle, KindCloseSession, KindDetach:
 		return Change{Kind: kind, Session: session}
 	case KindCreateTopic:
 		return CreateTopic(drawTopic(t))

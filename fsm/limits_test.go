@@ -60,6 +60,7 @@ func limitedTexts() []limited {
 		{"ClearTombstone address", maxText, one(func(s string) Change { return ClearTombstone("t", ProducerKey{s, 1}, 1) })},
 		{"LoseReplica id", maxID, one(func(s string) Change { return LoseReplica(s, 1) })},
 		{"ExpireReplica id", maxID, one(func(s string) Change { return ExpireReplica(s, 1) })},
+		{"ExpireOrphans id", maxID, one(func(s string) Change { return ExpireOrphans(OrphanGroup{s, 1, 1}) })},
 	}
 }
 
@@ -81,6 +82,7 @@ func TestTextLengths(t *testing.T) {
 			for _, n := range []int{0, f.limit} {
 				l := newTape(t)
 				l.journal("a").send(OpenSession(nsqd("h")), Register(2, "t", "c"))
+				l.decide(RaiseLevel(MaxLevel))
 				if o := l.apply(f.entry(strings.Repeat("n", n))); o.Err != nil {
 					t.Errorf("length %d: refused: %v", n, o.Err)
 				}

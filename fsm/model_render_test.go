@@ -181,20 +181,30 @@ func (m *model) counts() Counts {
 	return c
 }
 
-// ask asks the model for what ask asks a state for.
-func (m *model) ask() answers {
-	orphans := map[OrphanGroup]bool{}
+// groups returns the groups of orphans, sorted.
+func (m *model) groups() []OrphanGroup {
+	var groups []OrphanGroup
 	for _, s := range m.sessions {
-		if s.orphan {
-			orphans[OrphanGroup{Replica: s.key.Replica, Incarnation: s.key.Incarnation}] = true
+		if g := (OrphanGroup{s.key.Replica, s.key.Incarnation, s.since}); s.orphan && !slices.Contains(groups, g) {
+			groups = append(groups, g)
 		}
 	}
+	slices.SortFunc(groups, func(a, b OrphanGroup) int { // no number has more than 6 digits
+		text := func(g OrphanGroup) string { return fmt.Sprintf("%s %6d %6d", g.Replica, g.Incarnation, g.Since) }
+		return strings.Compare(text(a), text(b))
+	})
+	return groups
+}
+
+// ask asks the model for what ask asks a state for.
+func (m *model) ask() answers {
 	a := answers{
 		"topics":  render(map[string]any{"topics": m.topics()}),
 		"nodes":   m.nodes(),
 		"counts":  fmt.Sprintf("%+v", m.counts()),
-		"orphans": groupTexts(slices.Collect(maps.Keys(orphans))),
+		"orphans": groupTexts(m.groups()),
 		"held":    m.held(),
+		"level":   fmt.Sprint(m.level),
 	}
 	for _, name := range append([]string{"*"}, topicNames...) {
 		a["lookup "+name] = m.lookup(name)

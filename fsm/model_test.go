@@ -18,6 +18,8 @@ var (
 // registrations as nsqlookupd does (nsqio/nsq, nsqlookupd/registration_db.go), searches them whole
 // for each answer, and tidies up after each change by looking at everything.
 type model struct {
+	index         uint64 // of the entry
+	level         uint64
 	serial        uint64
 	sessions      map[SessionKey]*modelSession
 	registrations map[registration]map[SessionKey]bool
@@ -32,6 +34,8 @@ type modelSession struct {
 	serial                  uint64
 	info                    ProducerInfo
 	active, settled, orphan bool
+	detached                bool
+	since                   uint64
 }
 
 func (s *modelSession) producer() ProducerKey {
@@ -69,6 +73,9 @@ func (m *model) batch(h Header, changes []Change) modelOutcome {
 			return modelOutcome{refused: errMalformed}
 		}
 	}
+	if m.tooEarly(changes) {
+		return modelOutcome{refused: errMalformed}
+	}
 	rep := m.replicas[h.Replica]
 	if rep != nil && h.Incarnation < rep.Incarnation {
 		return modelOutcome{refused: &IncarnationError{Known: rep.Incarnation}}
@@ -95,6 +102,13 @@ func (m *model) batch(h Header, changes []Change) modelOutcome {
 }
 
 func (m *model) openReplica(h Header, name string) *Replica {
+	if old := m.replicas[h.Replica]; old != nil && old.Lost && m.level >= 1 {
+		for _, s := range m.sessions { // their grace begins anew
+			if s.key.Replica == old.ID && s.key.Incarnation == old.Incarnation && !s.detached {
+				s.since = m.index
+			}
+		}
+	}
 	rep := &Replica{ID: h.Replica, Name: name, Incarnation: h.Incarnation}
 	m.replicas[h.Replica] = rep
 	m.orphan(h.Replica)
@@ -104,11 +118,18 @@ func (m *model) openReplica(h Header, name string) *Replica {
 
 func (m *model) orphan(id string) {
 	for _, s := range m.sessions {
-		if s.key.Replica == id {
-			s.orphan = true
+		if s.key.Replica == id && !s.orphan {
+			m.makeOrphan(s)
 		}
 	}
 	m.tidy()
+}
+
+func (m *model) makeOrphan(s *modelSession) {
+	s.orphan = true
+	if m.level >= 1 {
+		s.since = m.index
+	}
 }
 
 // find makes a lost replica found.
@@ -118,8 +139,8 @@ func (m *model) find(rep *Replica) {
 	}
 	rep.Lost = false
 	for _, s := range m.sessions {
-		if s.key.Replica == rep.ID && s.key.Incarnation == rep.Incarnation {
-			s.orphan = false
+		if s.key.Replica == rep.ID && s.key.Incarnation == rep.Incarnation && !s.detached {
+			s.orphan, s.since = false, 0
 		}
 	}
 	m.tidy()
@@ -131,6 +152,10 @@ func (m *model) change(key SessionKey, c Change) error {
 	s := m.sessions[SessionKey{key.Replica, key.Incarnation, c.Session}]
 	switch c.Kind {
 	case KindRegister, KindUnregister, KindSetActive, KindSettle, KindCloseSession:
+		if s == nil || s.detached {
+			return ErrSessionUnknown
+		}
+	case KindDetach:
 		if s == nil {
 			return ErrSessionUnknown
 		}
@@ -149,6 +174,11 @@ func (m *model) change(key SessionKey, c Change) error {
 		s.settled = true
 	case KindCloseSession:
 		m.close(s)
+	case KindDetach:
+		if !s.detached {
+			m.makeOrphan(s)
+			s.detached = true
+		}
 	case KindCreateTopic:
 		m.add(registration{"topic", c.Topic, ""})
 	case KindDeleteTopic:
@@ -245,7 +275,7 @@ func (m *model) unregister(s *modelSession, topic, channel string) {
 	}
 }
 
-// close ends a session; the orphans of its producer go with its last live session.
+// close ends a session; the orphans of its producer go with its last live session, unless detached.
 func (m *model) close(s *modelSession) {
 	m.end(s)
 	for _, o := range m.of(s.producer()) {
@@ -254,7 +284,9 @@ func (m *model) close(s *modelSession) {
 		}
 	}
 	for _, o := range m.of(s.producer()) {
-		m.drop(o)
+		if !o.detached {
+			m.drop(o)
+		}
 	}
 }
 
@@ -320,41 +352,4 @@ func (m *model) tidy() {
 			m.unstone(k)
 		}
 	}
-}
-
-// decide applies a decision of the leader.
-func (m *model) decide(c Change) {
-	rep := m.replicas[c.Replica]
-	switch c.Kind {
-	case KindClearTombstone:
-		if k := (stoneKey{c.Topic, c.Producer}); m.stones[k] == c.ID {
-			m.unstone(k)
-		}
-	case KindLoseReplica:
-		if rep != nil && rep.Incarnation == c.Incarnation && !rep.Lost {
-			rep.Lost = true
-			m.orphan(rep.ID)
-			m.events = append(m.events, Event{Kind: ReplicaLost, Replica: rep.ID, Incarnation: rep.Incarnation})
-		}
-	case KindExpireReplica:
-		for _, s := range m.bySerial() {
-			if s.orphan && s.key.Replica == c.Replica && s.key.Incarnation <= c.Incarnation {
-				m.drop(s)
-			}
-		}
-	case KindCheckpoint:
-		if have, ok := m.fingerprintAt(c.ID); ok && have != c.Fingerprint {
-			m.events = append(m.events, Event{Kind: Diverged, ID: c.ID, Have: have, Want: c.Fingerprint})
-		}
-	}
-	m.tidy()
-}
-
-func (m *model) fingerprintAt(index uint64) (f Fingerprint, ok bool) {
-	for _, at := range slices.Sorted(maps.Keys(m.points)) {
-		if at <= index {
-			f, ok = m.points[at], true
-		}
-	}
-	return f, ok
 }

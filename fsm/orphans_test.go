@@ -128,7 +128,7 @@ func TestOrphanGroups(t *testing.T) {
 		a.restart()
 	}
 	a.identify(nsqd("h1"))
-	if got := groupTexts(l.r.State().Orphans()); got != "a/1 a/2" {
+	if got := groupTexts(l.r.State().Orphans()); got != "a/1@0 a/2@0" {
 		t.Fatalf("groups %q", got)
 	}
 }

@@ -23,6 +23,7 @@ func TestAgreesWithModel(t *testing.T) {
 	owners := map[Fingerprint]string{}
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld()
+		w.maybeRaise(t)
 		var kept []keptState
 		actions := w.actions()
 		actions["restore"] = w.restore

@@ -58,6 +58,7 @@ func wantSame(t *rapid.T, a, b *replayed) {
 // history draws the entries of a random history.
 func history(t *rapid.T) []logged {
 	w := newWorld()
+	w.maybeRaise(t)
 	t.Repeat(w.actions())
 	return w.entries
 }

@@ -13,6 +13,14 @@ import (
 
 var sampleTopics = []string{"t", "t2", "only", "empty", "e#ephemeral", "new"}
 
+// sampleSnapshots has a snapshot of each version.
+func sampleSnapshots(t testing.TB) map[string][]byte {
+	return map[string][]byte{
+		"level 0": snapshot(t, sampleRegistry(t).State()),
+		"level 1": snapshot(t, sampleLeveled(t).State()),
+	}
+}
+
 // refused restores what is not a right snapshot, and checks that nothing came of it.
 func refused(t *testing.T, name string, snap []byte, want error) {
 	t.Helper()
@@ -35,18 +43,24 @@ func refused(t *testing.T, name string, snap []byte, want error) {
 }
 
 func TestSnapshotCutShort(t *testing.T) {
-	snap := snapshot(t, sampleRegistry(t).State())
-	for n := range snap {
-		refused(t, "cut short", snap[:n], ErrCorrupt)
+	for name, snap := range sampleSnapshots(t) {
+		for n := range snap {
+			refused(t, name+" cut short", snap[:n], ErrCorrupt)
+		}
+		refused(t, name+" with a trailing byte", append(slices.Clone(snap), 0), ErrCorrupt)
+		refused(t, name+" twice", append(slices.Clone(snap), snap...), ErrCorrupt)
 	}
-	refused(t, "trailing byte", append(slices.Clone(snap), 0), ErrCorrupt)
-	refused(t, "twice", append(slices.Clone(snap), snap...), ErrCorrupt)
 }
 
 // TestSnapshotBitFlips flips each bit of a snapshot. Most are refused; those that are not hit
 // an index, which the content does not depend on, or the length of a number's encoding.
 func TestSnapshotBitFlips(t *testing.T) {
-	source := sampleRegistry(t).State()
+	flipBits(t, sampleRegistry(t).State())
+	flipBits(t, sampleLeveled(t).State())
+}
+
+func flipBits(t *testing.T, source *State) {
+	t.Helper()
 	snap, want := snapshot(t, source), ask(source, sampleTopics)
 	accepted := 0
 	for bit := range len(snap) * 8 {
@@ -87,13 +101,17 @@ func wantImmutable(t *testing.T, r *Registry) {
 }
 
 func TestSnapshotTooNew(t *testing.T) {
-	snap := snapshot(t, sampleRegistry(t).State())
-	for _, version := range []byte{0, 3, 255} {
+	for name, snap := range sampleSnapshots(t) {
+		for _, version := range []byte{0, 3, 255} {
+			bad := slices.Clone(snap)
+			bad[len(snapshotMagic)] = version
+			refused(t, name+" as of another version", bad, ErrTooNew)
+		}
 		bad := slices.Clone(snap)
-		bad[len(snapshotMagic)] = version
-		refused(t, "version", bad, ErrTooNew)
+		bad[len(snapshotMagic)] ^= snapshotVersion ^ leveledVersion
+		refused(t, name+" as of the other version", bad, ErrCorrupt)
+		refused(t, name+" without its magic", append([]byte("PK\x03\x04"), snap[4:]...), ErrCorrupt)
 	}
-	refused(t, "magic", append([]byte("PK\x03\x04"), snap[4:]...), ErrCorrupt)
 	refused(t, "nothing", nil, ErrCorrupt)
 }
 
@@ -124,7 +142,13 @@ func join(parts [][]byte) []byte {
 // TestSnapshotFramesOutOfOrder: sample has, after magic and header, the replicas a and b, three
 // sessions, and the topics.
 func TestSnapshotFramesOutOfOrder(t *testing.T) {
-	snap := snapshot(t, sampleRegistry(t).State())
+	for _, snap := range sampleSnapshots(t) {
+		disorder(t, snap)
+	}
+}
+
+func disorder(t *testing.T, snap []byte) {
+	t.Helper()
 	parts := frames(t, snap)
 	if !bytes.Equal(join(parts), snap) {
 		t.Fatal("frames and join do not match")
