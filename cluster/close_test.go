@@ -68,7 +68,7 @@ func TestAfterClose(t *testing.T) {
 		t.Errorf("Change: %v", err)
 	}
 	s.Ping()
-	s.Close()
+	hangUp(s)
 	if ok, reason := r.Ready(); ok || reason != "is stopping" {
 		t.Errorf("ready %v, reason %q", ok, reason)
 	}

@@ -65,6 +65,8 @@ type hooks struct {
 	cut     func(id string) bool              // see port
 	raft    func(*raft.Config)                // other limits of the log and of snapshots
 	fault   func(to string, beat bool) error  // of an AppendEntries to that id; beat: it is a heartbeat
+	// closeAge is the journal's, when it is positive.
+	closeAge time.Duration
 }
 
 func (h hooks) watched(w *watchedLog) *watchedLog {

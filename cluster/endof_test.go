@@ -1,10 +1,13 @@
 package cluster
 
 import (
+	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/raftlookupd/raftlookupd/fsm"
+	"github.com/raftlookupd/raftlookupd/internal/eventually"
 )
 
 func TestEndOf(t *testing.T) {
@@ -35,4 +38,30 @@ func TestEndOf(t *testing.T) {
 			t.Errorf("%s: kind %d, want %d", name, got, tc.want)
 		}
 	}
+}
+
+// Each fact is what the replica is.
+func TestEndFacts(t *testing.T) {
+	var stoodStill atomic.Bool
+	c := newTrio(t, 3, func(_ int, cfg *Config) {
+		cfg.Paused = func(since time.Time) bool { return stoodStill.Load() && time.Since(since) >= recentContacts*cfg.RaftTimeout }
+	})
+	r := c.follower()
+	eventually.True(t, soon, "a healthy follower", func() error {
+		if f := r.endFacts(); f.leads || !f.leader || f.contact <= 0 || f.contact > f.recent || f.isolated || f.leaving || f.lost || f.paused {
+			return fmt.Errorf("%+v", f)
+		}
+		return nil
+	})
+	if f := c.leader().endFacts(); !f.leads {
+		t.Errorf("the leader: %+v", f)
+	}
+	stoodStill.Store(true)
+	r.isolated.Store(true)
+	r.apart.Store(true)
+	r.journal.setLost(true)
+	if f := r.endFacts(); !f.isolated || !f.leaving || !f.lost || !f.paused {
+		t.Errorf("%+v", f)
+	}
+	r.apart.Store(false)
 }

@@ -28,6 +28,7 @@ func testConfig(dir string) Config {
 		RaftTimeout: 50 * time.Millisecond, InactiveTimeout: time.Hour, TombstoneLifetime: time.Hour, DeadAfter: time.Hour,
 		Network:         Network{Gossip: GossipConfig{Bind: "127.0.0.1:0", Advertise: "127.0.0.1"}, ClusterAdvertise: "127.0.0.1"},
 		BootstrapExpect: 1, Logger: slog.New(slog.DiscardHandler),
+		hooks: hooks{closeAge: time.Hour}, // a busy machine commits late
 	}
 }
 
@@ -104,6 +105,9 @@ func session(t testing.TB, r *Replica, n int) *Session {
 	}
 	return s
 }
+
+// hangUp ends the session as its nsqd does at a healthy replica.
+func hangUp(s *Session) { s.end(fsm.KindCloseSession) }
 
 func register(t testing.TB, s *Session, topic, channel string) {
 	t.Helper()

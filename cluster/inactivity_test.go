@@ -91,7 +91,7 @@ func TestLastUpdate(t *testing.T) {
 			t.Errorf("last update of %+v is %d", other, got)
 		}
 	}
-	s.Close()
+	hangUp(s)
 	if got := r.LastUpdate(key); got != 0 {
 		t.Errorf("last update of a closed session is %d", got)
 	}

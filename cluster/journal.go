@@ -47,6 +47,7 @@ type journal struct {
 	advanced    chan struct{} // closed and replaced when applied grows; nil while nobody waits
 	crowd       crowd
 	closes      []closing // the CloseSessions in the queue, by number
+	closeAge    time.Duration
 	paused      func(since time.Time) bool
 }
 
@@ -68,7 +69,7 @@ type completer interface {
 
 func newJournal(id string, incarnation uint64) *journal {
 	return &journal{id: id, incarnation: incarnation, first: 1, unsent: make(chan struct{}, 1),
-		paused: func(time.Time) bool { return false }}
+		closeAge: closeAge, paused: func(time.Time) bool { return false }}
 }
 
 // append queues a change and returns its number. A change that no entry may carry is refused here:
@@ -156,7 +157,7 @@ func (j *journal) detachLate() {
 	n := 0
 	for ; n < len(j.closes); n++ {
 		c := j.closes[n]
-		if time.Since(c.queued) <= closeAge && !j.paused(c.queued) {
+		if time.Since(c.queued) <= j.closeAge && !j.paused(c.queued) {
 			break
 		}
 		j.queue[c.number-j.first].change[0] = byte(fsm.KindDetach)

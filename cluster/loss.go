@@ -27,6 +27,12 @@ type failure struct{ first, last time.Time }
 // stillFailing is how old the last failed heartbeat may be: it takes that long to fail.
 const stillFailing = 2 * transportTimeout
 
+// lasts reports whether heartbeats have failed for that long, by what was heard of them and not by the
+// clock alone: one of them may fail, and the next be late because this replica is.
+func (f failure) lasts(d time.Duration, now time.Time) bool {
+	return f.last.Sub(f.first) >= d && now.Sub(f.last) < stillFailing
+}
+
 func newLosses() *losses {
 	l := &losses{events: make(chan raft.Observation, 64), failing: make(map[string]failure)}
 	l.observer = raft.NewObserver(l.events, false, func(o *raft.Observation) bool {
@@ -58,13 +64,14 @@ func (l *losses) observe(o raft.Observation) {
 	}
 }
 
-// silent returns the ids whose heartbeats have failed for that long.
-func (l *losses) silent(d time.Duration) []string {
+// silent returns the ids whose heartbeats have failed for that long, and not across a pause of this process:
+// the answers may have come meanwhile.
+func (l *losses) silent(d time.Duration, paused func(since time.Time) bool) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var ids []string
 	for id, f := range l.failing {
-		if time.Since(f.first) >= d && time.Since(f.last) < stillFailing {
+		if f.lasts(d, time.Now()) && !paused(f.first) {
 			ids = append(ids, id)
 		}
 	}
@@ -92,10 +99,10 @@ func (r *Replica) watchReplicas(ctx context.Context) error {
 			continue
 		case <-t.C:
 		}
-		if !r.leads() {
+		if len(l.events) > 0 || !r.leads() { // what they say is newer than the tick
 			continue
 		}
-		if changes := r.newlyLost(l.silent(2 * r.cfg.RaftTimeout)); len(changes) > 0 {
+		if changes := r.newlyLost(l.silent(2*r.cfg.RaftTimeout, r.cfg.paused)); len(changes) > 0 {
 			r.decide(changes...)
 		}
 	}

@@ -220,7 +220,7 @@ func TestFalselyLost(t *testing.T) {
 		return nil
 	})
 	c.agree()
-	elsewhere.Close()
+	hangUp(elsewhere)
 	c.agree()
 	state := leader.registry.State()
 	if !lists(state, "topic", 1) || state.Counts().Sessions != 1 || state.Counts().Orphans != 0 {

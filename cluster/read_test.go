@@ -35,7 +35,7 @@ func TestReadYourWrites(t *testing.T) {
 		}
 		register(t, s, topic, "")
 		settle(t, r) // else the end would be in one entry with that
-		s.Close()
+		hangUp(s)
 		if s := read(t, r); lists(s, topic, i) || s.Counts().Sessions != 0 {
 			t.Fatalf("round %d: closed, but still there", i)
 		}

@@ -6,34 +6,54 @@ import (
 	"time"
 )
 
-// replaceDead takes dead voters out while this replica leads, until the context ends: those that a
-// newcomer has taken the place of. It counts for how long each has been dead while this replica
-// leads in one term, so that no election and no clock can call somebody dead too early.
+// deadAges are for how long this replica has seen each dead voter dead. Every replica measures them, so that a
+// new leader goes on where the old one was.
+type deadAges map[string]time.Duration
+
+// older returns the ages after a step, of those that are dead. They do not grow without a leader: a replica
+// that is cut off sees all the others dead.
+func (a deadAges) older(step time.Duration, heard bool, dead []string) deadAges {
+	next := make(deadAges, len(dead))
+	for _, id := range dead {
+		age, known := a[id]
+		if known && heard {
+			age += step
+		}
+		next[id] = age
+	}
+	return next
+}
+
+// oldest returns the voter that has been dead the longest, "" when none has been for as long as the limit.
+func (a deadAges) oldest(limit time.Duration) string {
+	var oldest string
+	for id, age := range a {
+		if age >= limit && (oldest == "" || age > a[oldest] || age == a[oldest] && id < oldest) {
+			oldest = id
+		}
+	}
+	return oldest
+}
+
+// replaceDead measures the ages of dead voters, and takes out those that a newcomer has taken the place of
+// while this replica leads, until the context ends.
 func (r *Replica) replaceDead(ctx context.Context) error {
-	age := make(map[string]time.Duration)
-	var term uint64
+	age := make(deadAges)
+	var heard, led bool // at the last tick
 	pace(ctx, periodFor(r.cfg.DeadAfter), func(step time.Duration) {
-		if now := r.raft.CurrentTerm(); !r.leads() || now != term {
-			clear(age)
-			term = now
-		}
-		if !r.leads() {
-			return
-		}
-		var oldest string
+		var dead []string
 		for id := range r.voters() {
-			if id == r.data.ID || !r.dead(id) {
-				delete(age, id)
-				continue
-			}
-			age[id] += step
-			if oldest == "" || age[id] > age[oldest] {
-				oldest = id
+			if id != r.data.ID && r.dead(id) {
+				dead = append(dead, id)
 			}
 		}
-		if oldest != "" && age[oldest] >= r.cfg.DeadAfter {
+		known, leads := r.leader() != "", r.leads()
+		age = age.older(step, heard && known, dead)
+		// One tick after the election, because then this replica has applied what the others had.
+		if oldest := age.oldest(r.cfg.DeadAfter); oldest != "" && leads && led {
 			r.takeOut(ctx, oldest)
 		}
+		heard, led = known, leads
 	})
 	return nil
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,7 +139,7 @@ func (r *Replica) start() error {
 		return err
 	}
 	r.journal = newJournal(r.data.ID, incarnation)
-	r.journal.paused = r.cfg.paused
+	r.journal.paused, r.journal.closeAge = r.cfg.paused, cmp.Or(r.cfg.closeAge, closeAge)
 	r.sessions = newSessions(r.cfg, r.journal, func() fsm.Kind { return endOf(r.endFacts()) })
 	r.tombstones = newTombstones()
 	r.transfers = newTransferWatch(r.cfg.RaftTimeout, r.fail)

@@ -202,7 +202,7 @@ func TestSnapshotsUnderLoad(t *testing.T) {
 				_, err = s.Register(fmt.Sprintf("topic-%d", i%50), fmt.Sprintf("channel-%d", i%7))
 			}
 			if err == nil && i%2 == 0 {
-				s.Close()
+				hangUp(s)
 			}
 			if err != nil {
 				t.Error(err)

@@ -84,7 +84,7 @@ func TestRestoreThroughAnotherReplica(t *testing.T) {
 	file := backup(t, c.leader())
 	want := fileContents(t, file)
 
-	gone.Close()
+	hangUp(gone)
 	change(t, c.replicas[0], fsm.DeleteTopic("made"))
 	change(t, c.replicas[1], fsm.DeleteTopic("left"))
 	change(t, c.replicas[2], fsm.CreateChannel("live", "later"))
@@ -116,7 +116,7 @@ func TestRestoreThroughAnotherReplica(t *testing.T) {
 	if again != (Restored{TopicsKept: 1, ChannelsKept: 1, Index: again.Index}) {
 		t.Errorf("restored again: %+v", again)
 	}
-	late.Close()
+	hangUp(late)
 	if last := mustRestore(t, c.follower(), file, false); last.TopicsRemoved != 1 || last.ChannelsRemoved != 1 {
 		t.Errorf("when nobody holds it: %+v", last)
 	}
@@ -164,7 +164,7 @@ func TestRestoreOfEphemeralNames(t *testing.T) {
 	if done := mustRestore(t, r, file, false); done != (Restored{Index: done.Index}) {
 		t.Errorf("of what is there: %+v", done)
 	}
-	s.Close()
+	hangUp(s)
 	change(t, r, fsm.DeleteTopic(fsm.AllTopics))
 	done := mustRestore(t, r, file, false)
 	if got := contents(r.registry.State()); got != "topic(true)[] " || done.TopicsCreated != 1 || done.ChannelsCreated != 0 {

@@ -237,7 +237,7 @@ func TestOneProducerAtAllReplicas(t *testing.T) {
 		t.Errorf("%d producers", n)
 	}
 	for i, s := range sessions {
-		s.Close()
+		hangUp(s)
 		c.agree()
 		if got, want := lists(c.replicas[0].registry.State(), "topic", 7), i < 2; got != want {
 			t.Errorf("listed %v after %d of 3 sessions closed", got, i+1)

@@ -68,7 +68,7 @@ func TestCommandAndEndTogether(t *testing.T) {
 		_, addr := start(t, Config{Open: r.open})
 		nc := dialIdentified(t, addr)
 		s := <-r.opened
-		send(t, nc, "REGISTER t\nPING\n")
+		send(t, nc, "REGISTER t\n")
 		_ = nc.Close()
 		close(release)
 		ends(t, s, "DETACH")

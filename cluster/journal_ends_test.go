@@ -1,0 +1,115 @@
+package cluster
+
+import (
+	"bytes"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/raftlookupd/raftlookupd/fsm"
+)
+
+// checkBatch cuts a batch of that level, and compares its changes.
+func checkBatch(t *testing.T, j *journal, level uint64, first uint64, want ...fsm.Change) {
+	t.Helper()
+	b, ok := j.next(level, 1)
+	if !ok {
+		t.Fatal("no batch")
+	}
+	var changes []byte
+	for _, c := range want {
+		changes = fsm.AppendChange(changes, c)
+	}
+	h := fsm.Header{Replica: "id", Incarnation: 1, First: first}
+	if !bytes.Equal(b.entry, h.AppendEntry(nil, len(want), changes)) {
+		t.Errorf("the batch from %d on is not %+v", b.first, want)
+	}
+}
+
+// A Detach goes into the log only at its level; before, it is what release 0.1.0 knows.
+func TestDetachOfEachLevel(t *testing.T) {
+	j, o := newJournal("id", 1), &owner{}
+	mustAppend(t, j, fsm.OpenReplica("r1"), o)
+	mustAppend(t, j, fsm.Detach(300), o)
+	mustAppend(t, j, fsm.CloseSession(301), o)
+	mustAppend(t, j, fsm.Detach(302), o)
+	checkBatch(t, j, 0, 1, fsm.OpenReplica("r1"), fsm.CloseSession(300), fsm.CloseSession(301), fsm.CloseSession(302))
+	j.rewind() // and the level has been raised meanwhile
+	checkBatch(t, j, 1, 1, fsm.OpenReplica("r1"), fsm.Detach(300), fsm.CloseSession(301), fsm.Detach(302))
+	bytes := j.bytes
+	j.observe(4, ok)
+	if len(o.told) != 4 || j.bytes != 0 || bytes == 0 {
+		t.Errorf("the owner was told %v, %d bytes are left of %d", o.told, j.bytes, bytes)
+	}
+}
+
+// A CloseSession that has waited for longer than a second, or through a pause, is no word of the nsqd's any more:
+// the cluster may have made orphans of this replica's sessions meanwhile, for their nsqds to come back.
+func TestCloseThatWaits(t *testing.T) {
+	for name, tc := range map[string]struct {
+		wait, again time.Duration // before it is sent, and before it is sent again
+		paused      bool
+		want        []fsm.Change
+	}{
+		"at once":          {0, 0, false, []fsm.Change{fsm.CloseSession(9), fsm.CloseSession(9)}},
+		"a second":         {0, closeAge, false, []fsm.Change{fsm.CloseSession(9), fsm.CloseSession(9)}},
+		"sent again late":  {0, closeAge + 1, false, []fsm.Change{fsm.CloseSession(9), fsm.Detach(9)}},
+		"sent late":        {closeAge + 1, 0, false, []fsm.Change{fsm.Detach(9), fsm.Detach(9)}},
+		"after a pause":    {0, 0, true, []fsm.Change{fsm.Detach(9), fsm.Detach(9)}},
+		"paused, and late": {closeAge + 1, closeAge, true, []fsm.Change{fsm.Detach(9), fsm.Detach(9)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				j, o := newJournal("id", 1), &owner{}
+				mustAppend(t, j, fsm.CloseSession(8), o)
+				mustAppend(t, j, topicChange(2), o)
+				j.next(1, 1)
+				j.observe(2, ok) // what is applied is out of it
+				queued := time.Now()
+				j.paused = func(since time.Time) bool { return tc.paused && !since.After(queued) }
+				mustAppend(t, j, fsm.CloseSession(9), o)
+				time.Sleep(tc.wait)
+				young := mustAppend(t, j, topicChange(4), o)
+				checkBatch(t, j, 1, 3, tc.want[0], topicChange(4))
+				j.rewind()
+				time.Sleep(tc.again)
+				checkBatch(t, j, 1, 3, tc.want[1], topicChange(4))
+				j.observe(young, ok)
+				if len(o.told) != 4 || len(j.closes) != 0 || j.bytes != 0 {
+					t.Errorf("told %v; %d ends and %d bytes are left", o.told, len(j.closes), j.bytes)
+				}
+			})
+		})
+	}
+}
+
+// Only those that have waited too long change, and each batch knows its own.
+func TestYoungAndOldCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal("id", 1)
+		mustAppend(t, j, fsm.CloseSession(1), nil)
+		mustAppend(t, j, fsm.CloseSession(2), nil)
+		time.Sleep(closeAge / 2)
+		mustAppend(t, j, fsm.CloseSession(3), nil)
+		time.Sleep(closeAge/2 + 1)
+		checkBatch(t, j, 1, 1, fsm.Detach(1), fsm.Detach(2), fsm.CloseSession(3))
+		j.rewind()
+		j.observe(1, ok)
+		time.Sleep(closeAge)
+		mustAppend(t, j, fsm.CloseSession(4), nil)
+		checkBatch(t, j, 1, 2, fsm.Detach(2), fsm.Detach(3), fsm.CloseSession(4))
+		j.rewind()
+		checkBatch(t, j, 0, 2, fsm.CloseSession(2), fsm.CloseSession(3), fsm.CloseSession(4))
+	})
+}
+
+// The ends of sessions are taken however full the journal is.
+func TestEndsAreNeverRefused(t *testing.T) {
+	j := newJournal("id", 1)
+	j.bytes = maxQueuedBytes + 1
+	if _, err := j.append(topicChange(1), nil); err != ErrOverloaded {
+		t.Errorf("error %v, want ErrOverloaded", err)
+	}
+	mustAppend(t, j, fsm.CloseSession(1), nil)
+	mustAppend(t, j, fsm.Detach(1), nil)
+}
