@@ -21,13 +21,27 @@ const transportTimeout = time.Second
 //
 // hashicorp/raft issue 612: with several AppendEntries on their way, one that fails can leave a
 // follower without replication until the leader restarts. MaxRPCsInFlight 1 sends one at a time.
-type transport struct{ *raft.NetworkTransport }
+//
+// hashicorp/raft issues 503 and 666: a leader sends no heartbeats while its disk hangs (logwatch.go).
+type transport struct {
+	*raft.NetworkTransport
+	disk *diskWatch // nil for none
+}
+
+// AppendEntries implements raft.Transport.
+func (t transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest,
+	resp *raft.AppendEntriesResponse) error {
+	if err := t.disk.stalled(); err != nil {
+		return err
+	}
+	return t.NetworkTransport.AppendEntries(id, to, req, resp)
+}
 
 // SetHeartbeatHandler implements raft.Transport.
 func (transport) SetHeartbeatHandler(func(raft.RPC)) {}
 
 func newTransport(s raft.StreamLayer, logger hclog.Logger) transport {
-	return transport{raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+	return transport{NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		Stream:          s,
 		MaxPool:         4,
 		MaxRPCsInFlight: 1,
