@@ -43,6 +43,35 @@ func TestReplicaWithAHungLogEnds(t *testing.T) {
 	}
 }
 
+// A leader whose write hangs is silent long before the watchdog ends it, so that the others elect one and
+// commit. When its disk is back it follows.
+func TestHungLeaderFallsSilent(t *testing.T) {
+	t.Parallel()
+	c := newSickTrio(t, func(*watchedLog) {})
+	sick := c.choose("leader")
+	fault, release := hang(lands)
+	c.logs[sick].spoil(fault)
+	eventually.True(t, 2*soon, "another leads and commits", func() error {
+		r := c.others(sick)[0]
+		if err := r.Change(t.Context(), fsm.CreateTopic("meanwhile")); err != nil {
+			return err
+		}
+		if r.leader() == c.replicas[sick].ID() {
+			return errors.New("the replica leads whose disk hangs")
+		}
+		return nil
+	})
+	if len(c.replicas[sick].Failed()) > 0 {
+		t.Errorf("it was told before: %v", <-c.replicas[sick].Failed())
+	}
+	c.logs[sick].spoil(nil)
+	release()
+	eventually.True(t, 2*soon, "it follows", func() error {
+		return c.replicas[sick].Change(t.Context(), fsm.CreateTopic("later"))
+	})
+	c.agree()
+}
+
 // Without the watchdog the leader's heartbeats go on from other goroutines: it stays the leader, and
 // the whole cluster commits nothing for as long as its disk hangs.
 func TestUnwatchedHungLeaderKeepsTheClusterStuck(t *testing.T) {

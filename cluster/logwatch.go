@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -12,6 +14,9 @@ import (
 const (
 	// writeLimit is how long a write of the log may take.
 	writeLimit = 10 * time.Second
+	// stallLimit is how long a leader's write of entries may take before it stops telling the others that
+	// it leads.
+	stallLimit = 3 * time.Second
 	// failureLimit is how many writes in a row may fail.
 	failureLimit = 3
 )
@@ -20,10 +25,15 @@ const (
 // 666: a leader whose disk hangs goes on sending heartbeats from other goroutines, so that nobody
 // else is elected; one whose disk fails steps down and is elected again. The write is not turned
 // into an error while it still goes on: it might land in a later term.
+//
+// Long before that a leader whose write of entries hangs falls silent, as if its process were paused:
+// the others elect a leader then. When the write ends, it goes on as any leader after a pause, and
+// steps down once it hears of the newer term.
 type diskWatch struct {
 	dir    string // the data path
 	failed func(error)
-	limit  time.Duration // for one write
+	limit  time.Duration             // for one write
+	began  atomic.Pointer[time.Time] // of the write of entries that goes on; nil for none
 
 	mu       sync.Mutex
 	failures int
@@ -41,6 +51,20 @@ func (w *diskWatch) watch(what string, write func() error) error {
 		w.giveUp(fmt.Errorf("cannot %s %d times in a row (%w): %s", what, n, err, makeRoom))
 	}
 	return err
+}
+
+// errStalled is what a leader's heartbeats fail with while its disk hangs.
+var errStalled = errors.New("not sent: a write of this replica's log hangs, so another is to lead")
+
+// stalled returns an error while a write of entries takes longer than stallLimit.
+func (w *diskWatch) stalled() error {
+	if w == nil {
+		return nil
+	}
+	if began := w.began.Load(); began != nil && time.Since(*began) > stallLimit {
+		return errStalled
+	}
+	return nil
 }
 
 // makeRoom is what to do when a write has failed.
@@ -90,6 +114,9 @@ func (w *watchedLog) StoreLogs(logs []*raft.Log) error {
 	if len(logs) == 0 {
 		return nil
 	}
+	now := time.Now()
+	w.began.Store(&now)
+	defer w.began.Store(nil)
 	err := w.watch("write entries", func() error {
 		if err := w.removeLanded(); err != nil {
 			return err

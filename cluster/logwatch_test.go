@@ -50,6 +50,39 @@ func TestLogThatHangsEndsTheReplica(t *testing.T) {
 	}
 }
 
+// A write of entries that hangs silences the leader; one that only deletes does not, because nothing waits
+// for it but other writes.
+func TestLogThatHangsSilencesTheLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, said := watched(&brokenLog{takes: writeLimit - time.Second})
+		if err := (*diskWatch)(nil).stalled(); err != nil {
+			t.Error(err)
+		}
+		check := func(when string, want bool) {
+			t.Helper()
+			synctest.Wait()
+			if err := w.stalled(); (err != nil) != want {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+		check("before the write", false)
+		done := make(chan error)
+		go func() { done <- w.StoreLog(&raft.Log{Index: 1}) }()
+		check("at its beginning", false)
+		time.Sleep(stallLimit)
+		check("just in time", false)
+		time.Sleep(time.Millisecond)
+		check("late", true)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		check("when it has ended", false)
+		if len(*said) > 0 {
+			t.Errorf("it ended the replica: %q", *said)
+		}
+	})
+}
+
 func TestLogThatKeepsFailingEndsTheReplica(t *testing.T) {
 	b := &brokenLog{}
 	w, said := watched(b)

@@ -29,12 +29,15 @@ const (
 // hashicorp/raft issue 612: with several AppendEntries on their way, one that fails can leave a
 // follower without replication until the leader restarts. MaxRPCsInFlight 1 sends one at a time.
 //
+// hashicorp/raft issues 503 and 666: a leader sends no heartbeats while its disk hangs (logwatch.go).
+//
 // A third way is closed in hold.go.
 type transport struct {
 	*raft.NetworkTransport
 	stream   raft.StreamLayer
 	contacts contacts
 	holder   holder
+	disk     *diskWatch                       // nil for none
 	fault    func(to string, beat bool) error // see hooks; may be nil
 }
 
@@ -72,6 +75,9 @@ func (t *transport) RequestPreVote(id raft.ServerID, to raft.ServerAddress, req 
 // appendOnce sends an AppendEntries once, and notes its answer.
 func (t *transport) appendOnce(id raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest,
 	resp *raft.AppendEntriesResponse) error {
+	if err := t.disk.stalled(); err != nil {
+		return err
+	}
 	if t.fault != nil {
 		if err := t.fault(string(id), isHeartbeat(req)); err != nil {
 			return err

@@ -59,10 +59,19 @@ func startProcess(t testing.TB, name, bin string, args ...string) *process {
 
 func startProcessEnv(t testing.TB, env []string, name, bin string, args ...string) *process {
 	t.Helper()
+	return startProcessTo(t, nil, env, name, bin, args...)
+}
+
+// startProcessTo starts a program whose stderr is a file; nil: it is collected.
+func startProcessTo(t testing.TB, stderr *os.File, env []string, name, bin string, args ...string) *process {
+	t.Helper()
 	p := &process{name: name, cmd: exec.Command(bin, args...), exited: make(chan struct{})}
 	p.cmd.Dir = t.TempDir() // whatever a program leaves in its directory goes with the test
 	p.cmd.Env = append(cleanEnviron(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
+	if stderr != nil {
+		p.cmd.Stderr = stderr
+	}
 	p.cmd.SysProcAttr = dieWithParent()
 	p.cmd.WaitDelay = exitPatience
 	if err := p.cmd.Start(); err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 
 	"github.com/raftlookupd/raftlookupd/internal/daemon"
 )
@@ -19,11 +18,8 @@ It works on the data path of a replica that is not running. Without -yes it says
 would be done, and changes nothing. See docs/operations.md, "When the majority is lost".
 `
 
-// errUsage ends the program with exit code 2.
-var errUsage = errors.New("usage")
-
-// recoverCluster is the word recover.
-func recoverCluster(args []string, out io.Writer) error {
+// recoverCluster does what the word recover says.
+func recoverCluster(args []string, out, logTo io.Writer) error {
 	flags := flag.NewFlagSet("recover", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	path := flags.String("data-path", "", "")
@@ -39,8 +35,8 @@ func recoverCluster(args []string, out io.Writer) error {
 		err = errors.New("-data-path is missing: which replica's data is it")
 	}
 	if err != nil {
-		return fmt.Errorf("recover: %w (%w: see raftlookupd recover -help)", err, errUsage)
+		return usage{fmt.Errorf("recover: %w (usage: see raftlookupd recover -help)", err)}
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	return daemon.Recover(out, *path, *yes, log)
 }

@@ -27,6 +27,9 @@ import (
 // httpDrain is how long HTTP requests may go on when the daemon stops.
 const httpDrain = 2 * time.Second
 
+// stopLimit is how long a stop takes, whatever hangs.
+const stopLimit = 22 * time.Second
+
 // Daemon is one raftlookupd.
 type Daemon struct {
 	cfg       config.Config
@@ -34,6 +37,7 @@ type Daemon struct {
 	addresses atomic.Pointer[cluster.Addresses]
 	apart     bool // the replica has left its cluster, and waits to be told to join one
 	pauses    *pause.Watch
+	openLimit time.Duration
 
 	listeners
 	replica *cluster.Replica
@@ -47,7 +51,7 @@ type listeners struct{ tcpPort, httpPort, clusterPort net.Listener }
 
 // New makes a daemon of a valid configuration. It does nothing yet.
 func New(cfg config.Config, log *slog.Logger) *Daemon {
-	d := &Daemon{cfg: cfg, log: log}
+	d := &Daemon{cfg: cfg, log: log, openLimit: openLimit}
 	d.addresses.Store(&cluster.Addresses{})
 	return d
 }
@@ -56,8 +60,27 @@ func New(cfg config.Config, log *slog.Logger) *Daemon {
 func (d *Daemon) Addresses() cluster.Addresses { return *d.addresses.Load() }
 
 // Run starts the daemon and blocks until the context ends, which is a clean stop and gives nil, or
-// until it cannot go on. It may be called once.
-func (d *Daemon) Run(ctx context.Context) (err error) {
+// until it cannot go on. A stop that takes longer than stopLimit is left to the process's end, and gives
+// an error. It may be called once.
+func (d *Daemon) Run(ctx context.Context) error {
+	ended := make(chan error, 1)
+	go func() { ended <- d.run(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(stopLimit)
+	defer late.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-late.C:
+		return fmt.Errorf("not stopped within %s", stopLimit)
+	}
+}
+
+func (d *Daemon) run(ctx context.Context) error {
 	d.log.Info(version.String("raftlookupd"))
 	hostname, err := os.Hostname()
 	if err != nil {
@@ -94,8 +117,7 @@ func (d *Daemon) once(ctx context.Context, hostname string) (err error) {
 	if err := d.listen(); err != nil {
 		return err
 	}
-	d.replica, err = cluster.Open(d.clusterConfig())
-	if err != nil {
+	if err := d.open(ctx); err != nil {
 		return errors.Join(err, d.tcpPort.Close(), d.httpPort.Close())
 	}
 	defer func() {

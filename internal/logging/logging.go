@@ -1,6 +1,8 @@
 package logging
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,7 +13,8 @@ import (
 const LevelFatal = slog.Level(12)
 
 // New makes a logger that writes to w. Level is debug, info, warn, error or fatal in any case, format
-// is text or json. The prefix starts each line of the text form; JSON has none.
+// is text or json. The prefix starts each line of the text form; JSON has none. With a *Buffer no call
+// that logs waits, and the logger's form is that of the Buffer's own lines.
 func New(w io.Writer, level, format, prefix string) (*slog.Logger, error) {
 	min, err := parseLevel(level)
 	if err != nil {
@@ -19,12 +22,34 @@ func New(w io.Writer, level, format, prefix string) (*slog.Logger, error) {
 	}
 	switch format {
 	case "text":
-		return slog.New(&textHandler{out: &lineWriter{w: w}, level: min, prefix: prefix}), nil
+		return slog.New(newTextHandler(w, min, prefix)), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: min, ReplaceAttr: jsonAttr})), nil
+		return slog.New(newJSONHandler(w, min)), nil
 	default:
 		return nil, fmt.Errorf("unknown log format %q (text or json)", format)
 	}
+}
+
+func newTextHandler(w io.Writer, min slog.Level, prefix string) slog.Handler {
+	h := &textHandler{out: &lineWriter{w: w}, level: min, prefix: prefix}
+	if b, ok := w.(*Buffer); ok {
+		h.out = b
+		b.describe(func(d drops) []byte { return h.line(d.record()) })
+	}
+	return h
+}
+
+func newJSONHandler(w io.Writer, min slog.Level) slog.Handler {
+	options := &slog.HandlerOptions{Level: min, ReplaceAttr: jsonAttr}
+	if b, ok := w.(*Buffer); ok {
+		w = jsonLines{b}
+		b.describe(func(d drops) []byte {
+			var line bytes.Buffer
+			_ = slog.NewJSONHandler(&line, options).Handle(context.Background(), d.record()) // a bytes.Buffer takes all
+			return line.Bytes()
+		})
+	}
+	return slog.NewJSONHandler(w, options)
 }
 
 func parseLevel(s string) (slog.Level, error) {

@@ -16,12 +16,18 @@ import (
 // nsqlookupd does (nsqio/nsq, nsqlookupd/nsqlookupd.go).
 const timeForm = "2006/01/02 15:04:05.000000"
 
+// sink takes lines that have a level.
+type sink interface {
+	write(level slog.Level, line []byte) error
+}
+
+// lineWriter is a sink that waits for its writer.
 type lineWriter struct {
 	mu sync.Mutex
 	w  io.Writer
 }
 
-func (l *lineWriter) write(line []byte) error {
+func (l *lineWriter) write(_ slog.Level, line []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	_, err := l.w.Write(line)
@@ -30,7 +36,7 @@ func (l *lineWriter) write(line []byte) error {
 
 // textHandler prints `prefix time LEVEL: message key=value …`.
 type textHandler struct {
-	out    *lineWriter
+	out    sink
 	level  slog.Level
 	prefix string
 	attrs  []byte // rendered once, in WithAttrs
@@ -40,6 +46,11 @@ type textHandler struct {
 func (h *textHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level }
 
 func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
+	return h.out.write(r.Level, h.line(r))
+}
+
+// line is a record as one line.
+func (h *textHandler) line(r slog.Record) []byte {
 	b := make([]byte, 0, 256)
 	b = append(b, h.prefix...)
 	if !r.Time.IsZero() {
@@ -54,7 +65,7 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 		b = appendAttr(b, h.group, a)
 		return true
 	})
-	return h.out.write(append(b, '\n'))
+	return append(b, '\n')
 }
 
 func (h *textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
