@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"strings"
+	"regexp"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -149,8 +150,8 @@ func (c *cluster) hasLevel(want uint64) error {
 	return nil
 }
 
-// TestUpgradeRaisesLevel holds that an upgrade changes what goes into the log only when the last replica is replaced,
-// and what comes of an older program afterwards.
+// TestUpgradeRaisesLevel holds that an upgrade changes what goes into the log only when the last replica is replaced, and
+// what comes of an older program afterwards.
 func TestUpgradeRaisesLevel(t *testing.T) {
 	t.Parallel()
 	c := newClusterOf(t, firstRelease)
@@ -159,36 +160,84 @@ func TestUpgradeRaisesLevel(t *testing.T) {
 	for _, r := range c.replicas[:2] {
 		c.replace(t, r, programs.raftlookupd)
 	}
-	if err := (&cluster{replicas: c.replicas[:2]}).hasLevel(0); err != nil {
-		t.Error(err)
-	}
+	mixed := &cluster{replicas: c.replicas[:2]}
+	throughout(t, 2*time.Second, func() error { return mixed.hasLevel(0) })
 	c.replace(t, c.replicas[2], programs.raftlookupd)
 	eventually(t, clusterPatience, func() error { return c.hasLevel(1) })
 	c.creates(t, "after")
-	t.Run("an older program on a data path", func(t *testing.T) {
-		r := c.follower(t)
-		r.stop(t, syscall.SIGTERM)
-		r.bin = older
-		r.launch(t)
-		if code := r.exitCode(t); code != 1 || !strings.Contains(r.lastLine(), "newer version of raftlookupd") {
-			t.Errorf("exit code %d, the last line is %q", code, r.lastLine())
-		}
-		r.bin = programs.raftlookupd
-		r.launch(t)
-	})
-	c.settle(t)
-	t.Run("an older program joins", func(t *testing.T) {
-		r := newReplica(t, "r9", append([]string{"-join", c.gossip()}, defaultTimes...)...)
-		r.bin = older
-		r.launch(t)
-		eventually(t, clusterPatience, func() error { return c.logged("upgrade r9") })
-		throughout(t, time.Second, func() error { return r.refuses("/lookup?topic=before", "NOT_READY") })
-	})
+	c.detaches(t)
+	c.refusesOlder(t, older)
+	c.refusesOlderMember(t, older)
 	c.agree(t)
-	c.allRun(t)
-	if err := c.everywhere(func(l *lookupd) error { return errors.Join(l.hasTopic("before"), l.hasTopic("after")) }); err != nil {
+	if err := errors.Join(c.hasLevel(1), c.hasTopics("before", "after")); err != nil {
 		t.Error(err)
 	}
+}
+
+// detaches pauses a replica for longer than an nsqd waits for an answer. At level 1 the nsqd stays listed.
+func (c *cluster) detaches(t *testing.T) {
+	t.Helper()
+	r := c.follower(t)
+	nsqd := mustConnect(t, r.lookupd, "nsqd-paused", "paused c")
+	nsqd.timeout = clientTimeout
+	listed := func() error {
+		return c.everywhere(func(l *lookupd) error { return l.hasProducers("paused", "nsqd-paused:4150") })
+	}
+	if err := nsqd.expectOK("PING"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, listed)
+	r.pause(t)
+	err := nsqd.expectOK("PING")
+	nsqd.Close()
+	r.resume(t)
+	if err == nil {
+		t.Error("a replica that is stopped has answered")
+	}
+	throughout(t, 2*time.Second, listed)
+	c.settle(t)
+}
+
+// refusesOlder starts an older program on the data path of each replica, one after another.
+func (c *cluster) refusesOlder(t *testing.T, older string) {
+	t.Helper()
+	for _, r := range c.replicas {
+		c.stopAll(t, r)
+		r.bin = older
+		r.launch(t)
+		if code := r.exitCode(t); code != 1 || !saysTooOld.MatchString(r.lastLine()) {
+			t.Errorf("%s on a data path of level 1: exit code %d, the last line is %q", firstRelease, code, r.lastLine())
+		}
+		t.Logf("%s says: %s", firstRelease, r.lastLine())
+		r.bin = programs.raftlookupd
+		c.startAll(t, r)
+	}
+}
+
+// saysTooOld is what tells an operator that a program is too old for a cluster or a data path.
+var saysTooOld = regexp.MustCompile(`newer version of raftlookupd|too old|upgrade`)
+
+// refusesOlderMember starts an older program beside the cluster, which must not take it in.
+func (c *cluster) refusesOlderMember(t *testing.T, older string) {
+	t.Helper()
+	r := newReplica(t, "r9", append([]string{"-join", c.gossip()}, defaultTimes...)...)
+	r.bin = older
+	r.launch(t)
+	said := regexp.MustCompile(`name=r9 .*(` + saysTooOld.String() + `)|(` + saysTooOld.String() + `).* name=r9`)
+	eventually(t, clusterPatience, func() error {
+		for _, other := range c.up() {
+			if line := said.FindString(other.stderr.String()); line != "" {
+				t.Logf("%s says: %s", other.name, line)
+				return nil
+			}
+		}
+		return errors.New("no replica has said that r9 is too old")
+	})
+	throughout(t, 2*time.Second, func() error { return c.hasRole("r9", "none") })
+	if r.hasExited() {
+		t.Errorf("it has ended: %s", r.lastLine())
+	}
+	r.kill()
 }
 
 // TestUpgradeReadsSnapshot starts today's program on a data path whose snapshot the first release has written.
@@ -213,11 +262,21 @@ func TestUpgradeReadsSnapshot(t *testing.T) {
 	}
 	r.bin = programs.raftlookupd
 	r.start(t)
-	channels, err := r.channels("kept")
-	if err != nil || len(channels) != 1 {
-		t.Errorf("channels %v, %v", channels, err)
+	complete := func() error {
+		channels, err := r.channels("kept")
+		if err == nil && !slices.Equal(channels, []string{"c"}) {
+			err = fmt.Errorf("channels are %v", channels)
+		}
+		return errors.Join(err, r.hasProducers("registered", "nsqd-old:4150"))
 	}
-	if err := r.hasProducers("registered", "nsqd-old:4150"); err != nil {
+	if err := complete(); err != nil {
+		t.Error(err)
+	}
+	// It is all of its cluster, so that the level rises at once.
+	lone := &cluster{replicas: []*replica{r}}
+	eventually(t, patience, func() error { return lone.hasLevel(1) })
+	lone.refusesOlder(t, release(t, firstRelease))
+	if err := complete(); err != nil {
 		t.Error(err)
 	}
 }
