@@ -12,7 +12,7 @@ import (
 )
 
 // walkedPages are the documents whose commands are run.
-var walkedPages = []string{"../docs/operations.md", "../docs/migrating.md"}
+var walkedPages = []string{"../docs/operations.md", "../docs/migrating.md", "../docs/upgrading.md"}
 
 const (
 	// updateWalk, set to 1 in the environment, has the test write what the commands print into the document.
@@ -53,8 +53,9 @@ func TestWalk(t *testing.T) {
 }
 
 func (w *walk) walk(t *testing.T, update bool) {
-	w.shift = freeShift(t, strings.Join(w.lines, "\n"))
-	w.shell = startShell(t)
+	document := strings.Join(w.lines, "\n")
+	w.shift = freeShift(t, document)
+	w.shell = startShell(t, withReleases(t, pathOfPrograms(t), document))
 	t.Cleanup(func() { w.checkLogs(t) })
 	outputs := make([]string, len(w.steps))
 	for i, s := range w.steps {

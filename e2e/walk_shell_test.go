@@ -28,12 +28,12 @@ type shell struct {
 
 var errShell = errors.New("the shell does not come back")
 
-func startShell(t *testing.T) *shell {
+func startShell(t *testing.T, path string) *shell {
 	t.Helper()
 	s := &shell{dir: t.TempDir(), lines: make(chan string, 1000)}
 	cmd := exec.Command("bash", "--noprofile", "--norc")
 	cmd.Dir = s.dir
-	cmd.Env = append(cleanEnviron(), "PATH="+pathOfPrograms(t)+":"+os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC")
+	cmd.Env = append(cleanEnviron(), "PATH="+path+":"+os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, in, err := os.Pipe()
 	if err != nil {
@@ -75,6 +75,20 @@ func pathOfPrograms(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir + ":" + programs.dir
+}
+
+// withReleases adds a directory with the earlier releases that the document runs, each with its version in its name.
+func withReleases(t *testing.T, path, document string) string {
+	t.Helper()
+	name := "raftlookupd-" + strings.TrimPrefix(firstRelease, "v")
+	if !strings.Contains(document, name) {
+		return path
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(release(t, firstRelease), filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
+	}
+	return dir + ":" + path
 }
 
 // read hands on what is printed until nobody can print any more.
