@@ -19,6 +19,7 @@ require (
 	github.com/nsqio/go-nsq v1.1.0
 	github.com/raftlookupd/raftlookupd v0.0.0
 	go.uber.org/goleak v1.3.0
+	golang.org/x/sys v0.49.0
 )
 
 require (
@@ -31,5 +32,4 @@ require (
 	github.com/mreiferson/go-options v1.0.0 // indirect
 	github.com/nsqio/go-diskqueue v1.1.0 // indirect
 	github.com/nsqio/nsq v1.3.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
 )

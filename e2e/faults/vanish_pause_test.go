@@ -1,0 +1,92 @@
+package faults
+
+import (
+	"testing"
+	"time"
+
+	"github.com/raftlookupd/raftlookupd/e2e/fleet"
+)
+
+// pingInterval is nsqd's; the first PING comes that long after its start.
+const pingInterval = 15 * time.Second
+
+// TestPause stops the replica of four nsqds for long.
+func TestPause(t *testing.T) {
+	s := newScene(t, 3)
+	r1 := s.Replicas[0]
+	s.nsqds(4, r1)
+	s.pause(r1)
+	s.hold(16 * time.Second)
+	s.resume(r1)
+	s.hold(afterwards)
+	s.noneMissing()
+}
+
+// TestPauseDuringPings stops the replica of 15 nsqds for 1.5 s, 3 s and 0.5 s when their PINGs are due.
+func TestPauseDuringPings(t *testing.T) {
+	s := newScene(t, 3)
+	r1 := s.Replicas[0]
+	first := time.Now() // of the first nsqd's start; the others start in the few seconds that follow
+	s.nsqds(15, r1)
+	due := first
+	for _, pause := range []time.Duration{1500 * time.Millisecond, 3 * time.Second, 500 * time.Millisecond} {
+		for due = due.Add(pingInterval); time.Until(due) < 0; {
+			due = due.Add(pingInterval)
+		}
+		s.hold(time.Until(due))
+		s.pause(r1)
+		s.hold(pause)
+		s.resume(r1)
+	}
+	s.hold(pingInterval + 3*time.Second)
+	s.noneMissing()
+}
+
+// TestPauseTwo stops two of three replicas at once, each the only one that some nsqds know.
+func TestPauseTwo(t *testing.T) {
+	for name, pause := range map[string]time.Duration{"short": 3 * time.Second, "long": 12 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, 3)
+			r1, r2 := s.Replicas[0], s.Replicas[1]
+			s.nsqds(3, r1)
+			s.nsqds(3, r2)
+			s.nsqds(1, s.Replicas[2])
+			s.hold(11 * time.Second) // so that PINGs fall into the short pause
+			s.pause(r1, r2)
+			s.hold(pause)
+			s.resume(r1, r2)
+			s.hold(afterwards)
+			s.noneMissing()
+		})
+	}
+}
+
+// TestPauses stops one and two replicas for many times from half a second to just below the grace.
+func TestPauses(t *testing.T) {
+	long(t)
+	for _, pause := range []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second,
+		20 * time.Second, 31 * time.Second, 45 * time.Second, 55 * time.Second} {
+		for _, count := range []int{1, 2} {
+			t.Run(pause.String()+[]string{"", " one", " two"}[count], func(t *testing.T) {
+				s := newScene(t, 3)
+				paused := s.Replicas[:count]
+				for _, r := range s.Replicas {
+					s.nsqds(4, r)
+				}
+				s.mayMissPings(paused, pause)
+				s.hold(afterwards)
+				s.noneMissing()
+			})
+		}
+	}
+}
+
+// mayMissPings pauses replicas, several times when the pause is short: a PING falls into some of them.
+func (s *scene) mayMissPings(paused []*fleet.Replica, pause time.Duration) {
+	for spent := time.Duration(0); spent < pingInterval; spent += 2 * pause {
+		s.pause(paused...)
+		s.hold(pause)
+		s.resume(paused...)
+		s.hold(min(pause, 3*time.Second))
+	}
+}
