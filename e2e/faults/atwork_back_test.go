@@ -13,6 +13,7 @@ const backPatience = 20 * time.Second
 // TestBackAfterCut cuts a follower off and heals it, with nothing else going on. What was made meanwhile is there within
 // a second, and no answer before that passes for fresh.
 func TestBackAfterCut(t *testing.T) {
+	t.Parallel()
 	for name, cut := range map[string]time.Duration{"3s": 3 * time.Second, "8s": 8 * time.Second, "25s": 25 * time.Second} {
 		t.Run(name, func(t *testing.T) { backAfterCut(t, cut) })
 	}
@@ -57,6 +58,7 @@ func (s *scene) leaderAndFollower() (leader, follower *fleet.Replica) {
 
 // TestBackAfterKill kills a follower and starts it after 25 s: it is ready within 2 s, and has all then.
 func TestBackAfterKill(t *testing.T) {
+	t.Parallel()
 	for name, away := range map[string]time.Duration{"8s": 8 * time.Second, "25s": 25 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, 3)

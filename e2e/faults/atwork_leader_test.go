@@ -83,7 +83,7 @@ func TestGraceGoesOn(t *testing.T) {
 	dead := s.nsqds(1, r3)[0]
 	s.nsqds(1, r1, r2)
 	r3.Process.Kill()
-	dead.Kill()
+	dead.Process.Kill()
 	killed := time.Now()
 	from, to := r1, r2
 	for spent := move; spent < 3*grace; spent += move {

@@ -11,6 +11,7 @@ import (
 // TestMajorityCommits makes a majority of two replicas that have not talked since one of them started: r1 was isolated,
 // r3 killed and started meanwhile, and two seconds after healing r2 stops. The two commit, with gossip and without.
 func TestMajorityCommits(t *testing.T) {
+	t.Parallel()
 	for name, gossip := range map[string]func(netlab.Links) netlab.Links{
 		"gossip": nil,
 		"noUDP":  func(all netlab.Links) netlab.Links { return all.Only("udp", fleet.GossipPort) },

@@ -19,7 +19,7 @@ import (
 )
 
 // atOnce is how many tests run at the same time unless -parallel says so: they wait most of the time.
-const atOnce = 8
+const atOnce = 10
 
 // suite is what all tests share. TestMain sets it before any test runs.
 var suite struct {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -187,10 +189,25 @@ func (s *scene) within(what string, promised, patience time.Duration, check func
 // commits returns nil when a change made at each of the replicas goes through, and a linearizable read too. Each call
 // makes other topics.
 func (s *scene) commits(replicas ...*fleet.Replica) error {
-	var errs []error
-	for _, r := range replicas {
-		topic := fmt.Sprintf("made-at-%s-%d", r.Name(), time.Now().UnixNano())
-		errs = append(errs, r.Create(s.ctx, topic), r.ReadLinearizably(s.ctx, fleet.Common))
+	errs := make([]error, len(replicas))
+	var all sync.WaitGroup
+	for i, r := range replicas {
+		all.Go(func() {
+			topic := fmt.Sprintf("made-at-%s-%d", r.Name(), time.Now().UnixNano())
+			if errs[i] = r.Create(s.ctx, topic); errs[i] == nil {
+				errs[i] = r.ReadLinearizably(s.ctx, topic)
+			}
+		})
 	}
+	all.Wait()
 	return errors.Join(errs...)
+}
+
+// isolated returns nil when a replica is not ready.
+func (s *scene) isolated(r *fleet.Replica) error {
+	a, err := r.Get(s.ctx, "/readyz")
+	if err == nil && a.Status != http.StatusServiceUnavailable {
+		err = fmt.Errorf("/readyz of %s: %d", r.Name(), a.Status)
+	}
+	return err
 }

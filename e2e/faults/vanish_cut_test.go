@@ -15,14 +15,29 @@ const afterwards = 32 * time.Second
 // TestCutReplica isolates the replica of four nsqds, but not from them, until after it has sent them away. They know no
 // other one.
 func TestCutReplica(t *testing.T) {
-	s := newScene(t, 3)
-	r1 := s.Replicas[0]
-	s.nsqds(4, r1)
-	heal := s.cut(s.Isolate(r1))
-	s.hold(31500 * time.Millisecond) // the isolation timeout is 30 s
-	heal()
-	s.hold(35 * time.Second)
-	s.noneMissing()
+	eachRole(t, func(s *scene, r *fleet.Replica) {
+		s.nsqds(4, r)
+		heal := s.cut(s.Isolate(r))
+		s.hold(30 * time.Second) // the isolation timeout
+		_, err := fleet.Until(s.ctx, backPatience, func() error { return s.isolated(r) })
+		s.must(err)
+		s.hold(time.Second)
+		heal()
+		s.hold(35 * time.Second)
+		s.noneMissing()
+	})
+}
+
+// eachRole runs a test with the leader of three replicas, and with a follower.
+func eachRole(t *testing.T, test func(s *scene, r *fleet.Replica)) {
+	t.Parallel()
+	for role, leader := range map[string]int{"leader": 0, "follower": 1} {
+		t.Run(role, func(t *testing.T) {
+			s := newScene(t, 3)
+			s.must(s.Lead(s.ctx, s.Replicas[leader]))
+			test(s, s.Replicas[0])
+		})
+	}
 }
 
 // TestCutReplicaAndNsqds does the same with the nsqds on the other side of the cut.
@@ -58,6 +73,7 @@ func TestCutNsqds(t *testing.T) {
 
 // TestCutOneWay lets the replica of the nsqds hear the others without being heard, and the other way round.
 func TestCutOneWay(t *testing.T) {
+	t.Parallel()
 	for name, oneWay := range map[string]func(a, b *netlab.Node) netlab.Links{
 		"unheard": netlab.OneWay,
 		"deaf":    func(a, b *netlab.Node) netlab.Links { return netlab.OneWay(b, a) },

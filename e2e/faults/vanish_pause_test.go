@@ -12,14 +12,14 @@ const pingInterval = 15 * time.Second
 
 // TestPause stops the replica of four nsqds for long.
 func TestPause(t *testing.T) {
-	s := newScene(t, 3)
-	r1 := s.Replicas[0]
-	s.nsqds(4, r1)
-	s.pause(r1)
-	s.hold(16 * time.Second)
-	s.resume(r1)
-	s.hold(afterwards)
-	s.noneMissing()
+	eachRole(t, func(s *scene, r *fleet.Replica) {
+		s.nsqds(4, r)
+		s.pause(r)
+		s.hold(16 * time.Second)
+		s.resume(r)
+		s.hold(afterwards)
+		s.noneMissing()
+	})
 }
 
 // TestPauseDuringPings stops the replica of 15 nsqds for 1.5 s, 3 s and 0.5 s when their PINGs are due.
@@ -44,6 +44,7 @@ func TestPauseDuringPings(t *testing.T) {
 
 // TestPauseTwo stops two of three replicas at once, each the only one that some nsqds know.
 func TestPauseTwo(t *testing.T) {
+	t.Parallel()
 	for name, pause := range map[string]time.Duration{"short": 3 * time.Second, "long": 12 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, 3)
@@ -64,6 +65,7 @@ func TestPauseTwo(t *testing.T) {
 // TestPauses stops one and two replicas for many times from half a second to just below the grace.
 func TestPauses(t *testing.T) {
 	long(t)
+	t.Parallel()
 	for _, pause := range []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 5 * time.Second, 10 * time.Second,
 		20 * time.Second, 31 * time.Second, 45 * time.Second, 55 * time.Second} {
 		for _, count := range []int{1, 2} {

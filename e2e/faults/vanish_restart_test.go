@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ func TestKillMajority(t *testing.T) {
 
 // TestRestartReplica stops and starts the only replica that four nsqds know.
 func TestRestartReplica(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(context.Context, *fleet.Replica) error{
 		"SIGTERM": terminate, "kill": kill,
 	} {
@@ -61,8 +63,8 @@ func TestNsqdEnds(t *testing.T) {
 	nsqds := s.nsqds(4, s.Replicas...)
 	nsqds = append(nsqds, s.nsqds(4, s.Replicas[0])...)
 	for _, i := range []int{0, 4} {
-		s.gone("SIGTERM", nsqds[i], nsqds[i].Terminate)
-		s.gone("kill -9", nsqds[i+1], func() error { nsqds[i+1].Kill(); return nil })
+		s.gone("SIGTERM", nsqds[i], func() error { return nsqds[i].Process.Signal(syscall.SIGTERM) })
+		s.gone("kill -9", nsqds[i+1], func() error { nsqds[i+1].Process.Kill(); return nil })
 	}
 	s.noneMissing()
 }

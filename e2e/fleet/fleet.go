@@ -18,6 +18,7 @@ const (
 	formPatience = 60 * time.Second
 	// requestTimeout bounds each question to a replica: a paused one takes connections and says nothing.
 	requestTimeout = time.Second
+	nsqdTimeout    = 20 * time.Second
 )
 
 // Programs says where the programs are.
@@ -33,12 +34,13 @@ type Fleet struct {
 
 	programs Programs
 	client   *http.Client
+	patient  *http.Client // for nsqds, which may ask replicas in turn
 }
 
 // Start makes a cluster of n replicas, r1 and so on, and returns when all are ready under one leader. args are flags of
 // every replica.
 func Start(ctx context.Context, lab *netlab.Lab, programs Programs, n int, args ...string) (*Fleet, error) {
-	f := &Fleet{Lab: lab, programs: programs, client: lab.Client(requestTimeout)}
+	f := &Fleet{Lab: lab, programs: programs, client: lab.Client(requestTimeout), patient: lab.Client(nsqdTimeout)}
 	var addresses []string
 	for i := range n {
 		node, err := lab.Add(fmt.Sprint("r", i+1))
@@ -63,7 +65,10 @@ func Start(ctx context.Context, lab *netlab.Lab, programs Programs, n int, args 
 }
 
 // Close ends the HTTP connections; the programs end with the lab.
-func (f *Fleet) Close() { f.client.CloseIdleConnections() }
+func (f *Fleet) Close() {
+	f.client.CloseIdleConnections()
+	f.patient.CloseIdleConnections()
+}
 
 // Leader returns the leader that all replicas name, when all are ready.
 func (f *Fleet) Leader(ctx context.Context) (*Replica, error) {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"syscall"
 
 	"github.com/raftlookupd/raftlookupd/e2e/netlab"
 )
@@ -47,12 +46,12 @@ type Answer struct {
 	Body   []byte
 }
 
-func (f *Fleet) ask(ctx context.Context, method, host, path string) (Answer, error) {
+func ask(ctx context.Context, client *http.Client, method, host, path string) (Answer, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+host+path, nil)
 	if err != nil {
 		return Answer{}, err
 	}
-	resp, err := f.client.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -63,7 +62,7 @@ func (f *Fleet) ask(ctx context.Context, method, host, path string) (Answer, err
 
 // succeed makes a request that must be answered 200, and decodes the answer into out unless that is nil.
 func (f *Fleet) succeed(ctx context.Context, method, host, path string, out any) error {
-	a, err := f.ask(ctx, method, host, path)
+	a, err := ask(ctx, f.client, method, host, path)
 	switch {
 	case err != nil:
 		return err
@@ -79,7 +78,7 @@ func (r *Replica) http() string { return r.IP + ":" + replicaHTTP }
 
 // Get asks the replica, and returns its answer whatever the status.
 func (r *Replica) Get(ctx context.Context, path string) (Answer, error) {
-	return r.fleet.ask(ctx, http.MethodGet, r.http(), path)
+	return ask(ctx, r.fleet.client, http.MethodGet, r.http(), path)
 }
 
 // Post makes a request that must be answered 200.
@@ -121,6 +120,13 @@ func (r *Replica) ReadLinearizably(ctx context.Context, topic string) error {
 	return r.fleet.succeed(ctx, http.MethodGet, r.http(), path, nil)
 }
 
+// Producers returns how many producers of a topic the replica lists.
+func (r *Replica) Producers(ctx context.Context, topic string) (int, error) {
+	var rows listed
+	err := r.fleet.succeed(ctx, http.MethodGet, r.http(), "/lookup?topic="+url.QueryEscape(topic), &rows)
+	return len(rows.Producers), err
+}
+
 // Transfer asks the leader to make another replica the leader.
 func (r *Replica) Transfer(ctx context.Context, to *Replica) error {
 	return r.Post(ctx, "/cluster/transfer?name="+url.QueryEscape(to.Name()))
@@ -144,11 +150,15 @@ func (n *Nsqd) Key() string { return fmt.Sprintf("%s:%d", n.IP, nsqdTCP) }
 // Own is the topic that only this nsqd has.
 func (n *Nsqd) Own() string { return "of-" + n.Node.Name }
 
-// Kill and Stop end the nsqd without the chance to say anything, and by its own will.
-func (n *Nsqd) Kill() { n.Process.Kill() }
-
-// Terminate asks the nsqd to end, and does not wait.
-func (n *Nsqd) Terminate() error { return n.Process.Signal(syscall.SIGTERM) }
+// Create makes a topic at the nsqd, which registers it everywhere that it knows. It takes as long as the nsqd needs to
+// ask its replicas for the channels of the topic.
+func (n *Nsqd) Create(ctx context.Context, topic string) error {
+	a, err := ask(ctx, n.fleet.patient, http.MethodPost, n.IP+":"+nsqdHTTP, "/topic/create?topic="+url.QueryEscape(topic))
+	if err == nil && a.Status != http.StatusOK {
+		err = fmt.Errorf("make topic %s at %s: %d %s", topic, n.Node.Name, a.Status, a.Body)
+	}
+	return err
+}
 
 // AddNsqd starts an nsqd that knows these replicas, and gives it its topics. It does not wait until it is listed.
 func (f *Fleet) AddNsqd(ctx context.Context, replicas ...*Replica) (*Nsqd, error) {
@@ -164,13 +174,12 @@ func (f *Fleet) AddNsqd(ctx context.Context, replicas ...*Replica) (*Nsqd, error
 		return nil, err
 	}
 	f.Nsqds = append(f.Nsqds, n)
-	host := node.IP + ":" + nsqdHTTP
 	_, err = Until(ctx, formPatience, func() error {
-		return f.succeed(ctx, http.MethodGet, host, "/ping", nil)
+		return f.succeed(ctx, http.MethodGet, node.IP+":"+nsqdHTTP, "/ping", nil)
 	})
 	for _, topic := range []string{Common, n.Own()} {
 		if err == nil {
-			err = f.succeed(ctx, http.MethodPost, host, "/topic/create?topic="+topic, nil)
+			err = n.Create(ctx, topic)
 		}
 	}
 	return n, err
