@@ -26,6 +26,7 @@ var suite struct {
 	dir      string
 	programs fleet.Programs
 	noLab    error // why no lab can be made here
+	standIn  bool  // nsqlookupd stands in for raftlookupd
 	table    table
 }
 
@@ -95,14 +96,18 @@ func cleanUpOnSignal(dir string) (stop func()) {
 }
 
 func build(dir string) error {
-	suite.programs = fleet.Programs{Raftlookupd: os.Getenv("E2E_BIN"), Nsqd: filepath.Join(dir, "nsqd")}
-	if suite.programs.Raftlookupd == "" {
-		suite.programs.Raftlookupd = filepath.Join(dir, "raftlookupd")
-		if err := goBuild("../..", suite.programs.Raftlookupd, "./cmd/raftlookupd"); err != nil {
-			return err
-		}
+	suite.programs = fleet.Programs{Raftlookupd: filepath.Join(dir, "raftlookupd"), Nsqd: filepath.Join(dir, "nsqd")}
+	if err := goBuild(".", suite.programs.Nsqd, "github.com/nsqio/nsq/apps/nsqd"); err != nil {
+		return err
 	}
-	return goBuild(".", suite.programs.Nsqd, "github.com/nsqio/nsq/apps/nsqd")
+	bin := os.Getenv("E2E_BIN")
+	if bin == "" {
+		return goBuild("../..", suite.programs.Raftlookupd, "./cmd/raftlookupd")
+	}
+	suite.standIn = bin == "nsqlookupd"
+	var err error
+	suite.programs.Raftlookupd, err = filepath.Abs(bin) // programs run in directories of their own
+	return err
 }
 
 func goBuild(dir, output, pkg string) error {

@@ -43,6 +43,9 @@ func newScene(t *testing.T, replicas int, args ...string) *scene {
 	if testing.Short() {
 		t.Skip("takes up to a minute")
 	}
+	if suite.standIn {
+		t.Skip("nsqlookupd stands in for raftlookupd")
+	}
 	needsLab(t)
 	name := strings.ToLower(strings.NewReplacer("Test", "", "/", "-").Replace(t.Name()))
 	dir := filepath.Join(suite.dir, name)
