@@ -9,7 +9,7 @@ import (
 )
 
 // TestMajorityCommits makes a majority of two replicas that have not talked since one of them started: r1 was isolated,
-// r3 killed and started meanwhile, and two seconds after healing r2 stops. The two commit, with gossip and without.
+// r3 killed and started meanwhile, and r2 stops when the network is healed. The two commit, with gossip and without.
 func TestMajorityCommits(t *testing.T) {
 	t.Parallel()
 	for name, gossip := range map[string]func(netlab.Links) netlab.Links{
@@ -29,9 +29,8 @@ func TestMajorityCommits(t *testing.T) {
 			r3.Process.Kill()
 			s.hold(12 * time.Second)
 			s.must(r3.Start())
-			s.hold(time.Second)
-			heal()
 			s.hold(2 * time.Second)
+			heal()
 			s.pause(r2)
 			s.within("two of three commit", 1500*time.Millisecond, backPatience, func() error { return s.commits(r1, r3) })
 			s.resume(r2)

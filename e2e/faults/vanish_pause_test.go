@@ -28,18 +28,21 @@ func TestPauseDuringPings(t *testing.T) {
 	r1 := s.Replicas[0]
 	first := time.Now() // of the first nsqd's start; the others start in the few seconds that follow
 	s.nsqds(15, r1)
-	due := first
 	for _, pause := range []time.Duration{1500 * time.Millisecond, 3 * time.Second, 500 * time.Millisecond} {
-		for due = due.Add(pingInterval); time.Until(due) < 0; {
-			due = due.Add(pingInterval)
-		}
-		s.hold(time.Until(due))
+		s.holdUntilPing(first)
 		s.pause(r1)
 		s.hold(pause)
 		s.resume(r1)
 	}
 	s.hold(pingInterval + 3*time.Second)
 	s.noneMissing()
+}
+
+// holdUntilPing waits until the next PING of an nsqd that has started just after a time.
+func (s *scene) holdUntilPing(started time.Time) {
+	s.Helper()
+	rest := pingInterval - time.Since(started)%pingInterval
+	s.hold(rest)
 }
 
 // TestPauseTwo stops two of three replicas at once, each the only one that some nsqds know.
@@ -49,10 +52,11 @@ func TestPauseTwo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, 3)
 			r1, r2 := s.Replicas[0], s.Replicas[1]
+			first := time.Now()
 			s.nsqds(3, r1)
 			s.nsqds(3, r2)
 			s.nsqds(1, s.Replicas[2])
-			s.hold(11 * time.Second) // so that PINGs fall into the short pause
+			s.holdUntilPing(first)
 			s.pause(r1, r2)
 			s.hold(pause)
 			s.resume(r1, r2)
