@@ -35,7 +35,7 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 func run(m *testing.M) int {
 	flag.Parse()
 	runMany()
-	dir, err := os.MkdirTemp("", "raftlookupd-faults-")
+	dir, err := netlab.TempDir()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "make a directory:", err)
 		return 1

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -205,9 +206,15 @@ func TestProcess(t *testing.T) {
 	client := l.Client(300 * time.Millisecond)
 	defer client.CloseIdleConnections()
 	p := nodes[0].processes[0]
-	if err := p.Pause(); err != nil || get(client, nodes[0], 80) == nil {
-		t.Errorf("a paused server answers (%v)", err)
+	if err := p.Pause(); err != nil {
+		t.Fatal(err)
 	}
+	eventually(t, func() error { // some of its threads may run for a moment more
+		if get(client, nodes[0], 80) == nil {
+			return errors.New("a paused server answers")
+		}
+		return nil
+	})
 	if err := p.Resume(); err != nil {
 		t.Fatal(err)
 	}
@@ -225,17 +232,25 @@ func TestSweepRemovesOnlyWhatNobodyOwns(t *testing.T) {
 	dead := process{pid: os.Getpid(), start: "1"}.prefix() + "x-hub" // this process's number, but an earlier process
 	gone := process{pid: 1 << 30, start: "1"}.prefix() + "x-hub"
 	for _, name := range []string{dead, gone} {
-		if err := ip("netns", "add", name); err != nil {
+		if err := errors.Join(ip("netns", "add", name), os.Mkdir(filepath.Join(os.TempDir(), name), 0o700)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	own, err := TempDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(own)
 	if err := Sweep(); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{dead, gone} {
-		if len(named(name)) > 0 {
+		if _, err := os.Stat(filepath.Join(os.TempDir(), name)); err == nil || len(named(name)) > 0 {
 			t.Errorf("%s is left", name)
 		}
+	}
+	if _, err := os.Stat(own); err != nil {
+		t.Error(err)
 	}
 	if len(named(l.hub)) == 0 {
 		t.Error("a lab that is in use is gone")

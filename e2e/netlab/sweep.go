@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -69,9 +70,9 @@ func running(pid int) (process, error) {
 	return process{pid: pid, start: fields[startTime-1]}, nil
 }
 
-// owner returns the process that made a namespace, or false when no lab did.
-func owner(namespace string) (process, bool) {
-	parts := strings.SplitN(namespace, "-", 4)
+// owner returns the process that gave something its name, or false when no lab did.
+func owner(name string) (process, bool) {
+	parts := strings.SplitN(name, "-", 4)
 	if len(parts) < 4 || parts[0] != mark {
 		return process{}, false
 	}
@@ -79,16 +80,36 @@ func owner(namespace string) (process, bool) {
 	return process{pid: pid, start: parts[2]}, err == nil
 }
 
+// TempDir makes a directory for what labs of this process write. The caller removes it; when the process is killed, a
+// later Sweep does.
+func TempDir() (string, error) {
+	me, err := self()
+	if err != nil {
+		return os.MkdirTemp("", mark) // nothing will sweep it, but no lab can be made either
+	}
+	return os.MkdirTemp("", me.prefix())
+}
+
 // Sweep removes what is left of labs whose process is gone. Their programs have ended with it.
 func Sweep() error {
-	return remove(func(name string) bool {
-		made, ok := owner(name)
-		if !ok {
-			return false
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), mark+"-*"))
+	errs := []error{err}
+	for _, dir := range dirs {
+		if abandoned(filepath.Base(dir)) {
+			errs = append(errs, os.RemoveAll(dir))
 		}
-		now, err := running(made.pid)
-		return errors.Is(err, fs.ErrNotExist) || err == nil && now != made
-	})
+	}
+	return errors.Join(append(errs, remove(abandoned))...)
+}
+
+// abandoned tells whether the process that gave something its name is gone.
+func abandoned(name string) bool {
+	made, ok := owner(name)
+	if !ok {
+		return false
+	}
+	now, err := running(made.pid)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && now != made
 }
 
 // RemoveOwn removes all labs of this process, for its end by a signal. The programs end with the process.
