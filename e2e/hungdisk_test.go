@@ -146,7 +146,7 @@ func TestDiskHangsWithTheLogOnIt(t *testing.T) {
 			t.Log(err)
 		}
 	}
-	c.creates(t, "before")
+	c.commits(t, "before")
 
 	disk.freeze(t)
 	thawed := false
@@ -165,10 +165,10 @@ func TestDiskHangsWithTheLogOnIt(t *testing.T) {
 		return err
 	})
 	t.Logf("another leads and commits %s after the disk was frozen", time.Since(start))
-	c.creates(t, "frozen")
+	c.commits(t, "frozen")
 	eventually(t, clusterPatience, sick.isOut)
 	t.Logf("it takes no connections %s after the disk was frozen", time.Since(start))
-	c.creates(t, "without")
+	c.commits(t, "without")
 
 	disk.thaw(t)
 	thawed = true
@@ -178,7 +178,7 @@ func TestDiskHangsWithTheLogOnIt(t *testing.T) {
 	sick.away = false
 	launchLogTo(t, sick, log)
 	c.settle(t)
-	c.creates(t, "after")
+	c.commits(t, "after")
 	if said, err := os.ReadFile(log); err != nil || !strings.Contains(string(said), "the disk hangs") {
 		t.Logf("error %v; its log does not say why it ended: that line waits for the same disk", err)
 	}

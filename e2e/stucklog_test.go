@@ -118,8 +118,8 @@ func pipedCluster(t *testing.T) (*cluster, map[*replica]*logReader) {
 	return c, readers
 }
 
-// creates makes topics at each replica that runs, one after another, each of which is committed.
-func (c *cluster) creates(t *testing.T, name string) {
+// commits makes topics at each replica that runs, one after another, each of which is committed.
+func (c *cluster) commits(t *testing.T, name string) {
 	t.Helper()
 	start := time.Now()
 	for i := range 10 {
@@ -142,11 +142,11 @@ func TestStuckLogReader(t *testing.T) {
 	leader := c.settle(t)
 	readers[leader].hold(true)
 	chatty(t, leader, readers[leader].full)
-	c.creates(t, "stuck")
+	c.commits(t, "stuck")
 
 	lost := c.follower(t)
 	lost.kill()
-	c.creates(t, "alone")
+	c.commits(t, "alone")
 	for _, path := range []string{"/readyz", "/ping", "/topics", "/cluster/status"} {
 		if err := leader.get(path, nil); err != nil {
 			t.Errorf("the replica with the stuck log: %v", err)
@@ -164,7 +164,7 @@ func TestStuckLogReader(t *testing.T) {
 		}
 		t.Logf("%v ends it after %s", sig, time.Since(start))
 		c.settle(t)
-		c.creates(t, "after-"+strings.ToLower(unix.SignalName(sig)))
+		c.commits(t, "after-"+strings.ToLower(unix.SignalName(sig)))
 		readers[stuck] = launchPiped(t, stuck)
 		c.settle(t)
 	}
@@ -212,14 +212,14 @@ func TestLogReaderThatDies(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.creates(t, "unread")
+	c.commits(t, "unread")
 	for _, r := range c.replicas {
 		if r.hasExited() {
 			t.Fatalf("%s has ended with the reader of its log: %v", r.name, r.cmd.ProcessState)
 		}
 	}
 	c.follower(t).kill()
-	c.creates(t, "alone")
+	c.commits(t, "alone")
 	if code := c.settle(t).stop(t, syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
