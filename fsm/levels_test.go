@@ -6,10 +6,11 @@ import (
 	"testing"
 )
 
-// leveledEntries returns entries that need level 1, each after a change that needs none.
+// leveledEntries returns entries that need level 1, most after a change that needs none.
 func leveledEntries(h Header) map[string][]byte {
 	return map[string][]byte{
 		"Detach":           journalEntry(h, CreateTopic("good"), Detach(2)),
+		"Detach first":     journalEntry(h, Detach(2), CreateTopic("good")),
 		"Detach of none":   journalEntry(h, CreateTopic("good"), Detach(99)),
 		"ExpireOrphans":    EncodeDecisions(LoseReplica("a", 1), ExpireOrphans(OrphanGroup{Replica: "a", Incarnation: 1})),
 		"raised just here": EncodeDecisions(RaiseLevel(1), ExpireOrphans(OrphanGroup{Replica: "a", Incarnation: 1})),

@@ -95,7 +95,7 @@ func (r *Registry) record(number uint64, err error) {
 
 // openReplica begins an incarnation; the sessions of the one before become orphans. From level 1 on
 // they are orphans since this entry, even when the replica had been lost: an nsqd that knows no other
-// replica can come back only now. Detached sessions stay as they are.
+// replica can come back only now. Detached sessions stay as they are. At level 0 nothing knows since when.
 func (r *Registry) openReplica(id string, incarnation uint64, name string) {
 	i, known := r.findReplica(id)
 	if known {
@@ -108,7 +108,7 @@ func (r *Registry) openReplica(id string, incarnation uint64, name string) {
 	rep.name, rep.incarnation, rep.last, rep.lost = keep(name), incarnation, 0, false
 	r.add(r.hash.replica(*rep))
 	r.orphan(r.sessionsOf(id, func(s *liveSession) bool {
-		return !s.orphan || r.level > 0 && !s.detached && s.key.Incarnation == before
+		return !s.orphan || !s.detached && s.key.Incarnation == before
 	}))
 	r.event(Event{Kind: ReplicaOpened, Replica: rep.id, Incarnation: incarnation})
 }
