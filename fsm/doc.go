@@ -22,6 +22,10 @@
 //     on how far back a replica remembers), whether a replica applied every entry or was restored
 //     on the way.
 //   - A State never changes, and shows an entry whole or not at all.
+//   - A session ends, and what it has goes, only by the word of its nsqd, because another session speaks
+//     for its producer, or at a leader's decision of exactly those orphans. A detached session stays
+//     listed until then, whatever becomes of its replica.
+//   - At level 0 of kinds everything is as in release 0.1.0, byte for byte.
 //   - Each change of a journal is applied once and in order, however often it is delivered. What
 //     is refused changes nothing but the index.
 //   - No bytes, as an entry or as a snapshot, make it panic or allocate far more than their size.
