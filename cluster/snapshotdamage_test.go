@@ -164,7 +164,7 @@ func TestFileInPlaceOfTheSnapshots(t *testing.T) {
 func TestSnapshotOfANewerVersion(t *testing.T) {
 	dir := compactedBase(t)
 	replaceState(t, dir, func(state []byte) []byte {
-		state[4] = 2 // the version, after RLKS
+		state[4] = 200 // the version, after RLKS
 		return state
 	})
 	refuses(t, testConfig(dir), "newer version", "upgrade")
