@@ -44,7 +44,9 @@ func TestEndOf(t *testing.T) {
 func TestEndFacts(t *testing.T) {
 	var stoodStill atomic.Bool
 	c := newTrio(t, 3, func(_ int, cfg *Config) {
-		cfg.Paused = func(since time.Time) bool { return stoodStill.Load() && time.Since(since) >= recentContacts*cfg.RaftTimeout }
+		cfg.Paused = func(since time.Time) bool {
+			return stoodStill.Load() && time.Since(since) >= recentContacts*cfg.RaftTimeout
+		}
 	})
 	r := c.follower()
 	eventually.True(t, soon, "a healthy follower", func() error {
