@@ -22,7 +22,7 @@
 //   - An answer must be taken by the peer's TCP within 5 s, else the connection ends.
 //   - After a fatal answer the server closes its sending side at once, and the connection when
 //     the client hangs up, after 500 ms or 1 MiB at the latest: closing a socket with unread
-//     bytes resets it, and the client could lose the answer. The session is closed before that.
+//     bytes resets it, and the client could lose the answer. The session is ended before that.
 //
 // The times are defaults of Config.
 //
@@ -36,10 +36,14 @@
 //
 // # Sessions
 //
-// A session that Config.Open gave is closed exactly once, however its connection ends: the client
-// hangs up, errs or does not read, or the replica evicts it. There is one exception: Server.Close
-// closes no session. A process that goes down leaves its sessions in the registry, where they are
-// orphans for the grace period, so that a rolling restart shows consumers no gap.
+// A session that Config.Open gave is ended exactly once: with Close when its nsqd has ended the connection
+// of its own will, or has broken the protocol, and with Detach when this replica may have caused the end.
+// DESIGN.md lists the causes. There is one exception: Server.Close ends no session. A process that goes
+// down leaves its sessions in the registry, where they are orphans for the grace period, so that a rolling
+// restart shows consumers no gap.
+//
+// A client that hangs up before it has acknowledged the last answer holds its connection for up to 200 ms
+// more, in which its reset may come.
 //
 // # Goroutines and memory
 //
@@ -54,7 +58,8 @@
 //
 // # Logging
 //
-// INFO for a new client, IDENTIFY and the end of a connection with its reason, ERROR for a fatal
+// INFO for a new client, IDENTIFY and the end of a connection with its reason and what became of the
+// session, ERROR for a fatal
 // answer, as nsqlookupd. A client that only hangs up is no ERROR, and PING, REGISTER and
 // UNREGISTER are DEBUG. Text that a client chose is cut to 256 bytes and stripped of control
 // characters.
