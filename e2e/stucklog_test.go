@@ -290,3 +290,42 @@ func TestSecondSignal(t *testing.T) {
 		}
 	}
 }
+
+// TestLogOnAFullDisk: the file system that holds the log alone is full. The replica goes on, and so does its log once
+// there is room.
+func TestLogOnAFullDisk(t *testing.T) {
+	oursOnly(t)
+	t.Parallel()
+	dir := filepath.Dir(smallDisk(t))
+	r := newReplica(t, "r1")
+	log := filepath.Join(dir, "log")
+	launchLogTo(t, r, log)
+	eventually(t, patience, r.serves)
+	filler := filepath.Join(dir, "filler")
+	fill(t, filler)
+	before, err := os.Stat(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 { // the last page of the file may have room
+		if err := r.post(fmt.Sprintf("/topic/create?topic=full-%d-%s", i, strings.Repeat("x", 40))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after, err := os.Stat(log); err != nil || after.Size() > before.Size()+4096 {
+		t.Fatalf("the log grows though its disk is full: %v", err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, func() error {
+		text, err := os.ReadFile(log)
+		if err != nil || strings.Count(string(text), "topic=full-") != 100 {
+			return fmt.Errorf("%d of 100 lines are in the log, error %v", strings.Count(string(text), "topic=full-"), err)
+		}
+		return nil
+	})
+	if code := r.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}

@@ -83,7 +83,7 @@ func code(stderr io.Writer, err error) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(stderr, "raftlookupd: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	_, _ = fmt.Fprintln(stderr, "raftlookupd: "+strings.ReplaceAll(err.Error(), "\n", "; "))
 	if errors.As(err, new(usage)) {
 		return exitUsage
 	}

@@ -43,7 +43,7 @@ func Describe(bin, root string) (Program, error) {
 		return p, err
 	}
 	p.User = user
-	for file, name := range map[string]string{"cluster/close.go": "closeLimit", "internal/daemon/daemon.go": "httpDrain"} {
+	for file, name := range map[string]string{"internal/daemon/daemon.go": "stopLimit", "cmd/raftlookupd/main.go": "lastLines"} {
 		text, err := find(root+"/"+file, regexp.MustCompile(fmt.Sprintf(seconds, name)))
 		if err != nil {
 			return p, err

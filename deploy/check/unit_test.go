@@ -39,7 +39,7 @@ func TestBrokenUnitsAreFound(t *testing.T) {
 		{"Service.User", "other", "User \"other\" is not made"},
 		{"Service.Group", "root", "Group is not"},
 		{"Service.EnvironmentFile", "/etc/default/raftlookupd", "must be there"},
-		{"Service.TimeoutStopSec", "22", "is not above the 22s"},
+		{"Service.TimeoutStopSec", "23", "is not above the 23s"},
 		{"Service.RestartPreventExitStatus", "1", "RestartPreventExitStatus"},
 		{"Service.Restart", "always", "Restart is not"},
 		{"Service.KillSignal", "SIGQUIT", "KillSignal"},

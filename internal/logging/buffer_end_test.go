@@ -71,6 +71,28 @@ func TestCloseHasADeadline(t *testing.T) {
 	}
 }
 
+// A pipe that O_NONBLOCK was set on only asks for patience, also at the end.
+func TestCloseIsPatient(t *testing.T) {
+	w := newGate(true)
+	l, b := buffered(t, w, 1<<20, "text")
+	l.Error("the last")
+	w.stuck(t)
+	tries := 0
+	outcome := func(p []byte) (int, error) {
+		if tries++; tries < 3 {
+			return 0, syscall.EAGAIN
+		}
+		return len(p), nil
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- b.Close(patience) }()
+	<-b.closing
+	w.set(false, outcome)
+	if err := <-closed; err != nil || !strings.Contains(w.String(), "the last") {
+		t.Errorf("error %v, wrote %q", err, w.String())
+	}
+}
+
 // A writer that fails for good is not waited for at the end.
 func TestCloseGivesUpAWriterThatFails(t *testing.T) {
 	for _, cause := range []error{syscall.EPIPE, syscall.ENOSPC, syscall.EBADF} {
