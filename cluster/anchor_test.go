@@ -123,8 +123,12 @@ func TestNoSnapshotsWhileTheLogIsEmpty(t *testing.T) {
 		}
 		_ = n.Snapshot().Error() // the interval before this one is long
 		before := tree(t, filepath.Join(dir, snapshotDir))
-		if happens(200*time.Millisecond, func() bool { return difference(before, tree(t, filepath.Join(dir, snapshotDir))) != "" }) {
-			t.Errorf("%s it takes snapshots", what)
+		changed := ""
+		if happens(200*time.Millisecond, func() bool {
+			changed = difference(before, tree(t, filepath.Join(dir, snapshotDir)))
+			return changed != ""
+		}) {
+			t.Errorf("%s it takes snapshots: %s", what, changed)
 		}
 		if err := n.lead(final, 9, 1); err != nil {
 			t.Error(err)
