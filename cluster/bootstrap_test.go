@@ -181,7 +181,6 @@ func writeIdentity(t testing.TB, dir string, id identity) {
 
 // Only a bootstrap that was cut short is begun anew. A vote, a term of others, an entry and a snapshot stay.
 func TestWhatIsDiscardedAsHalfABootstrap(t *testing.T) {
-	final, _, _ := crashBranches(t)
 	for name, c := range map[string]struct {
 		term      uint64
 		vote      bool
@@ -199,15 +198,7 @@ func TestWhatIsDiscardedAsHalfABootstrap(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := crashPath(t)
 			if c.snapshot {
-				n := startCrashNode(t, dir, trailingLogs, nil, false)
-				sink, err := n.stores.snapshots.Create(1, 1, 1, crashServers, 1, n.wire)
-				if err == nil {
-					_, err = final.states[1].WriteTo(sink)
-				}
-				if err := errors.Join(err, sink.Close()); err != nil {
-					t.Fatal(err)
-				}
-				n.close()
+				leaveSnapshot(t, dir)
 			}
 			withLog(t, dir, func(s *raftboltdb.BoltStore) {
 				err := s.Set([]byte("mark"), []byte("kept"))
@@ -238,5 +229,23 @@ func TestWhatIsDiscardedAsHalfABootstrap(t *testing.T) {
 				t.Errorf("discarded: %v, want %v", err != nil, c.discarded)
 			}
 		})
+	}
+}
+
+// leaveSnapshot leaves a snapshot of term 1 in a data path.
+func leaveSnapshot(t testing.TB, dir string) {
+	t.Helper()
+	final, _, _ := crashBranches(t)
+	n := startCrashNode(t, dir, trailingLogs, nil, false)
+	defer n.close()
+	sink, err := n.stores.snapshots.Create(1, 1, 1, crashServers, 1, n.wire)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := final.states[1].WriteTo(sink); err != nil {
+		t.Fatal(err)
+	}
+	if err := sink.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -201,10 +201,23 @@ func crashPath(t testing.TB) string {
 	return dir
 }
 
-// startCrashNode starts Raft on a data path. The camera may be nil. As released is without what keeps the
-// log free of holes.
+// startCrashNode is startCrashNodeOn, with or without what keeps the log free of holes. The camera may be nil.
 func startCrashNode(t testing.TB, dir string, trailing uint64, c *camera, released bool) *crashNode {
 	t.Helper()
+	return startCrashNodeOn(t, dir, crashOptions{trailing: trailing, camera: c, released: released})
+}
+
+type crashOptions struct {
+	trailing uint64
+	camera   *camera
+	released bool                              // as release 0.1.0 was
+	wrap     func(raft.LogStore) raft.LogStore // the log, may be nil
+}
+
+// startCrashNodeOn starts Raft on a data path.
+func startCrashNodeOn(t testing.TB, dir string, with crashOptions) *crashNode {
+	t.Helper()
+	c := with.camera
 	d, err := openDataPath(dir, "r1", false)
 	if err != nil {
 		t.Fatal(err)
@@ -219,20 +232,23 @@ func startCrashNode(t testing.TB, dir string, trailing uint64, c *camera, releas
 	}
 	n := &crashNode{stores: s, data: d, camera: c, registry: fsm.New(), s: newStranger(t)}
 	o := bareOptions{log: s.log, stable: s.stable, snapshots: s.snapshots, config: func(c *raft.Config) {
-		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout, c.TrailingLogs = time.Hour, time.Hour, time.Hour, trailing
+		c.HeartbeatTimeout, c.ElectionTimeout, c.LeaderLeaseTimeout, c.TrailingLogs = time.Hour, time.Hour, time.Hour, with.trailing
 	}}
-	if released {
+	if with.released {
 		o.log, o.snapshots = s.log.(*anchoredLog).LogStore, s.snapshots.SnapshotStore
 	}
 	if c != nil {
 		o.log, o.stable, o.snapshots = shotLog{o.log, c}, &voteStore{StableStore: shotStable{s.bolt, c}}, shotSnapshots{o.snapshots, c}
+	}
+	if with.wrap != nil {
+		o.log = with.wrap(o.log)
 	}
 	restored := func() {
 		if err := s.follow(); err != nil {
 			t.Error(err)
 		}
 	}
-	if !released {
+	if !with.released {
 		s.written = o.log
 	}
 	o.machine = &machine{registry: n.registry, applied: func(*fsm.Outcome) {}, restored: restored, failed: func(err error) { t.Error(err) },

@@ -159,6 +159,9 @@ func (i *image) recover(t *testing.T, branches ...*branch) {
 		}
 		said = s
 	}
+	if len(said.Servers) != 1 || said.Servers[0].ID != said.ID {
+		t.Errorf("after recovering its cluster is %+v", said.Servers)
+	}
 	if found := (&image{dir: dir}).found(t); len(found.spans) > 0 || found.snapshot.index != said.LastIndex {
 		t.Errorf("recovering has left %+v", found)
 	}

@@ -60,7 +60,7 @@ func (r *Replica) startRaft(logger hclog.Logger) (err error) {
 			err = dataError(r.data.dir, "cannot be read (%v): %s", p, checkDisk)
 		}
 	}()
-	r.raft, err = raft.NewRaft(cfg, r.machine, log, stable, r.stores.snapshots, r.transport)
+	r.raft, err = raft.NewRaft(cfg, r.machine, &truncationWatch{LogStore: log, dir: r.data.dir, failed: r.fail}, stable, r.stores.snapshots, r.transport)
 	if err != nil {
 		_ = r.transport.Close() // the library leaves it open
 	} else {
