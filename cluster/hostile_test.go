@@ -207,7 +207,7 @@ func FuzzGreetingAndBatch(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 'x'})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := strings.NewReader(string(data))
-		if g, err := readGreeting(r); err == nil && (len(g.from.id) > 255 || len(g.from.cluster) > 255 || len(g.hello.Nonces) > maxLives) {
+		if g, err := readGreeting(r, helloGreeting); err == nil && (len(g.from.id) > 255 || len(g.from.cluster) > 255 || len(g.hello.Nonces) > maxLives) {
 			t.Error("too long")
 		}
 		if entry, err := readBatch(strings.NewReader(string(data))); err == nil {

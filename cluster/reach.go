@@ -100,7 +100,7 @@ func (p *port) dial(ctx context.Context, kind byte, id, address string) (net.Con
 	}
 	ctx, cancel := context.WithTimeout(ctx, greetingTimeout)
 	defer cancel()
-	if !p.book.speaksPlain(id) {
+	if p.speaks() >= helloGreeting && !p.book.speaksPlain(id) {
 		c, err := p.dialAs(ctx, kind, helloGreeting, id, address)
 		if err == nil || !errors.Is(err, errHungUp) || !p.book.hungUp(id) {
 			return c, err
