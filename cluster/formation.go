@@ -176,6 +176,7 @@ func (r *Replica) join(cluster string) error {
 	if err := r.data.update(func(me *identity) { me.Cluster, me.Forming = cluster, false }); err != nil {
 		return err
 	}
+	r.keepNow() // what was learned of the others before it was a part
 	r.log.Info("part of a cluster now", "cluster", cluster)
 	r.port.wg.Go(r.gossip.tell)
 	return nil

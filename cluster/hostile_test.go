@@ -34,6 +34,7 @@ func TestForwardedNonsenseIsRefused(t *testing.T) {
 	stranger := newPort(noListener{}, identity0(me), r.log)
 	defer stranger.drop()
 	stranger.book.reached(r.ID(), r.port.listener.Addr().String())
+	levelled(t, r)
 	before := r.raft.LastIndex()
 	f, err := stranger.dialLeader(r.ID())
 	if err != nil {
