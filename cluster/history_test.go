@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -318,26 +317,3 @@ func TestWholeClusterPutBack(t *testing.T) {
 	}
 }
 
-// What a replica says of itself is bounded, and survives what it does not know.
-func FuzzHello(f *testing.F) {
-	f.Add([]byte(`{"name":"a","start":3,"nonces":[1,2,3],"last":9,"new":{"x":1}}`))
-	f.Add([]byte(`{"reason":"no","history":true,"hello":{"start":1,"nonces":[1]}}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		framed := append([]byte{byte(len(data) >> 8), byte(len(data))}, data...)
-		var h hello
-		if err := readMessage(strings.NewReader(string(framed)), &h); err == nil && h.cut().sound() == nil {
-			known := peerRecord{Life: life{2, 2}, Acked: 5}
-			v := judge(known, h.lineage, h.Last)
-			if text := v.explain(known, h.cut()); v.refuses() && text == "" {
-				t.Error("refused without a word")
-			}
-			if raw, err := json.Marshal(h); err != nil || len(raw) == 0 {
-				t.Error(err)
-			}
-		}
-		var a answer
-		if readMessage(strings.NewReader(string(framed)), &a) == nil {
-			_ = a.err()
-		}
-	})
-}

@@ -16,7 +16,7 @@ type meta struct {
 	Incarnation uint64 `json:"b"` // of two nodes with one id the newer counts
 	Name        string `json:"n"`
 	Cluster     string `json:"c,omitempty"`
-	Version     string `json:"v"`
+	Version     string `json:"v,omitempty"`
 	Expect      int    `json:"e,omitempty"` // -bootstrap-expect
 	Reader      bool   `json:"r,omitempty"`
 	Apart       bool   `json:"a,omitempty"` // it is not to be taken in

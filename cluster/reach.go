@@ -153,9 +153,12 @@ func (p *port) connect(ctx context.Context, id, address string) (net.Conn, error
 // meet judges a replica by its hello, and learns from it when it is accepted. A newer life is accepted
 // only when the former one does not answer any more: the one that lives stays, the copy goes.
 func (p *port) meet(c net.Conn, id string, said hello) error {
-	done := p.turn(id)
-	defer done()
 	known, v := p.book.judge(id, said)
+	if v != sameLife || said.Start > 0 && known.Life.Start == 0 {
+		done := p.turn(id) // a newer life is judged once, however many connections it opens
+		defer done()
+		known, v = p.book.judge(id, said)
+	}
 	if v == laterLife && p.lives(id, known, said) {
 		v = stillLives
 	}
