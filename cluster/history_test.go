@@ -316,4 +316,3 @@ func TestWholeClusterPutBack(t *testing.T) {
 		t.Error("the registry is not there")
 	}
 }
-
