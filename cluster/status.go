@@ -225,7 +225,7 @@ func (r *Replica) Ready() (ok bool, reason string) {
 		started: r.journal.applied.Load() > 0, outside: r.outside(), isolated: r.isolated.Load(),
 		diverges: r.diverges.Load(), stopped: r.raft.State() == raft.Shutdown,
 		age: r.age(), isolation: r.cfg.IsolationTimeout,
-	}.verdict()
+	}.isReady()
 }
 
 // outside reports whether this replica, as far as it knows, has been taken out of its cluster.

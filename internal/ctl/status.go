@@ -77,7 +77,7 @@ func statusRows(s *Status) [][]cell {
 	if s.Leader == "" {
 		row("Leader", bad, "none is known")
 	} else {
-		row("Leader", plain, "%s, in term %d%s", s.Leader, s.Term, heard(s))
+		row("Leader", plain, "%s, in term %d%s", s.Leader, s.Term, caughtUp(s))
 	}
 	if s.Ready {
 		row("Ready", good, "yes")
@@ -99,14 +99,14 @@ func statusRows(s *Status) [][]cell {
 	return rows
 }
 
-func heard(s *Status) string {
+func caughtUp(s *Status) string {
 	switch {
 	case s.Role == roleLeader:
 		return ""
 	case s.LastContactMS < 0:
-		return ", not heard yet"
+		return ", not caught up yet"
 	}
-	return ", heard " + humanDuration(millis(s.LastContactMS)) + " ago"
+	return ", caught up " + humanDuration(millis(s.LastContactMS)) + " ago"
 }
 
 func (p *program) members(ctx context.Context, _ []string) error {
