@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -174,6 +175,9 @@ func (r *Replica) connect(logger hclog.Logger) {
 	r.caller = newCaller(r.port)
 	r.answers = newCallServer(r.port, r.calls(), r.log)
 	r.transport = newTransport(newStream(r.port, r.data.ID), newQuiet(logger))
+	r.transport.holder.open = func(index, term uint64) (io.ReadCloser, error) {
+		return openSnapshot(r.stores.snapshots, index, term)
+	}
 	r.transport.holder.signs, r.transport.holder.log, r.transport.fault = r.book, r.log, r.cfg.fault
 	r.router = &router{r: r}
 	r.poker = newPoker(r)
