@@ -62,6 +62,8 @@ type hooks struct {
 	watch   func(*watchedLog)                 // a watchdog of another limit, or that tells nobody
 	cut     func(id string) bool              // see port
 	fault   func(to string, beat bool) error  // of an AppendEntries to that id; beat: it is a heartbeat
+	deaf    func() bool                       // gossip hears nothing
+	older   func() bool                       // it speaks as release 0.1.0 does
 }
 
 func (h hooks) watched(w *watchedLog) *watchedLog {

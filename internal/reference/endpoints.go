@@ -30,7 +30,7 @@ func registryReads() map[string]endpoint {
 	topic := param{"topic", true, "name of the topic; `*` means all of them"}
 	return map[string]endpoint{
 		"GET /ping": {answer: "OK"},
-		"GET /info": {answer: `{"version":"0.1.0","name":"r1","id":"9dfb1364867317d12cc32452a4a68d8c"}`},
+		"GET /info": {answer: `{"version":"0.2.0","name":"r1","id":"9dfb1364867317d12cc32452a4a68d8c"}`},
 		"GET /lookup": {
 			params: append([]param{topic}, readParams()...),
 			answer: `{"channels":["archive"],"producers":[` + exampleProducer + `}]}`,
