@@ -27,7 +27,7 @@ type standing struct {
 	LastIndex     uint64 `json:"last_index"`
 	LastTerm      uint64 `json:"last_term"`
 	AppliedIndex  uint64 `json:"applied_index"`
-	LastContactMS int64  `json:"last_contact_ms"` // 0 on the leader, -1 when never
+	LastContactMS int64  `json:"last_contact_ms"` // as in Status
 	Leader        bool   `json:"leader"`
 }
 
@@ -122,6 +122,7 @@ func (r *Replica) calls() http.Handler {
 		_ = json.NewEncoder(w).Encode(r.standing())
 	})
 	mux.HandleFunc("POST "+ordersPath, r.takeOrder)
+	mux.HandleFunc("GET "+reachPath, r.answerReach)
 	r.answerNumbers(mux)
 	return mux
 }

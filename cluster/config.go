@@ -61,6 +61,7 @@ type hooks struct {
 	wrapLog func(raft.LogStore) raft.LogStore // a log that hangs or fails
 	watch   func(*watchedLog)                 // a watchdog of another limit, or that tells nobody
 	cut     func(id string) bool              // see port
+	fault   func(to string, beat bool) error  // of an AppendEntries to that id; beat: it is a heartbeat
 	deaf    func() bool                       // gossip hears nothing
 	older   func() bool                       // it speaks as release 0.1.0 does
 }

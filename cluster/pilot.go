@@ -98,10 +98,18 @@ func (p pilot) FetchServerStats(ctx context.Context, servers map[raft.ServerID]*
 	}
 	stats := make(map[raft.ServerID]*autopilot.ServerStats)
 	for id, s := range p.r.standings(ctx, ids) {
-		stats[raft.ServerID(id)] = &autopilot.ServerStats{LastContact: time.Duration(s.LastContactMS) * time.Millisecond,
+		stats[raft.ServerID(id)] = &autopilot.ServerStats{LastContact: pilotContact(s.LastContactMS),
 			LastTerm: s.LastTerm, LastIndex: s.LastIndex}
 	}
 	return stats
+}
+
+// pilotContact is a peer's last contact for autopilot, to which a negative one would look healthy.
+func pilotContact(ms int64) time.Duration {
+	if ms < 0 {
+		return time.Hour
+	}
+	return time.Duration(ms) * time.Millisecond
 }
 
 // GetNodeTypes implements autopilot.Promoter: readers stay readers.

@@ -33,6 +33,7 @@ type freshness struct {
 	// leader and linearizable are the rounds for reads at this replica.
 	leader, linearizable *rounds
 	asking               sync.Map // ids of the voters that have not answered yet
+	caughtUp
 }
 
 // ReadFresh waits until this replica has applied what a read of that level must not miss, two
@@ -212,11 +213,13 @@ func (r *Replica) answerNumbers(mux *http.ServeMux) {
 			http.Error(w, errNotLeading.Error(), http.StatusServiceUnavailable)
 			return
 		}
+		majority := r.lastMajority(time.Now()) // before the index, which so covers what was committed by then
 		index, err := rounds.join(req.Context())
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
+		w.Header().Set(ageHeader, strconv.FormatInt(time.Since(majority).Microseconds(), 10))
 		write(w, index)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -140,6 +141,7 @@ func (r *Replica) start() error {
 	r.transfers = newTransferWatch(r.cfg.RaftTimeout, r.fail)
 	r.fresh.leader, r.fresh.linearizable = newRounds(r.askIndex(consistency.Leader)), newRounds(r.askIndex(consistency.Linearizable))
 	r.machine = &machine{registry: r.registry, applied: r.applied, restored: r.restored, failed: r.fail, begun: r.begun}
+	r.fresh.started = time.Now()
 	// The journal's first change: everything committed before it is applied here when it is.
 	if _, err := r.journal.append(fsm.OpenReplica(r.data.Name), nil); err != nil {
 		return err
@@ -174,7 +176,10 @@ func (r *Replica) connect(logger hclog.Logger) {
 	r.caller = newCaller(r.port)
 	r.answers = newCallServer(r.port, r.calls(), r.log)
 	r.transport = newTransport(newStream(r.port, r.data.ID), newQuiet(logger))
-	r.transport.holder.signs, r.transport.holder.log = r.book, r.log
+	r.transport.holder.open = func(index, term uint64) (io.ReadCloser, error) {
+		return openSnapshot(r.stores.snapshots, index, term)
+	}
+	r.transport.holder.signs, r.transport.holder.log, r.transport.fault = r.book, r.log, r.cfg.fault
 	r.router = &router{r: r}
 	r.poker = newPoker(r)
 	r.port.handle[kindJournal] = func(c net.Conn, from peer) { serveJournal(c, from, r.propose) }
@@ -188,7 +193,7 @@ func (r *Replica) startTasks(logger hclog.Logger) {
 	pilot := r.newPilot(logger.Named("autopilot"))
 	for _, task := range []func(context.Context) error{
 		r.sender.send, r.sender.collect, r.form, r.gossip.keepJoining, r.keepBook, r.greetSeen, r.raiseLevels, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,
-		r.fresh.leader.run, r.fresh.linearizable.run,
+		r.fresh.leader.run, r.fresh.linearizable.run, r.keepFresh, r.watchConnections,
 		r.sessions.watchSilence, r.watchOrphans, r.watchLeader, r.watchReplicas, r.checkpoints,
 		func(ctx context.Context) error { return r.pilotWhileLeading(ctx, pilot) },
 		func(ctx context.Context) error {

@@ -37,7 +37,7 @@ type Status struct {
 	WaitingFor    string         `json:"waiting_for"` // why it is not part of a cluster
 	CommitIndex   uint64         `json:"commit_index"`
 	AppliedIndex  uint64         `json:"applied_index"`
-	LastContactMS int64          `json:"last_contact_ms"` // 0 on the leader, -1 when never
+	LastContactMS int64          `json:"last_contact_ms"` // since it was last known to have caught up; 0 on the leader, -1 when never
 	Incarnation   uint64         `json:"incarnation"`
 	Divergences   int64          `json:"divergences"` // checkpoints that the registry did not match, since the start
 	Addresses     Addresses      `json:"addresses"`
@@ -110,21 +110,13 @@ func (r *Replica) Status() Status {
 func (r *Replica) Addresses() Addresses { return r.meta().addresses(r.gossip.address) }
 
 // Position says how far this replica is: up to where it has applied the log, of which cluster, who
-// leads ("" when nobody is known to), and how long ago it heard of that one, below 0 when never. It
-// does not block.
+// leads ("" when none is known to), and how long ago it was last known to have applied what the leader
+// had committed, below 0 when never. It does not block.
 func (r *Replica) Position() (applied uint64, cluster, leader string, lastContact time.Duration) {
 	if id := r.leader(); id != "" {
 		leader = r.nameOf(id)
 	}
-	contact := r.raft.LastContact()
-	switch {
-	case r.leads():
-	case contact.IsZero():
-		lastContact = -1
-	default:
-		lastContact = time.Since(contact)
-	}
-	return r.machine.index.Load(), r.whoami().cluster, leader, lastContact
+	return r.machine.index.Load(), r.whoami().cluster, leader, r.age()
 }
 
 // Watch begins to wait for the next change of a thing of the registry; see fsm.Registry.
@@ -235,28 +227,19 @@ func (r *Replica) role(id string) string {
 }
 
 func (r *Replica) lastContact() int64 {
-	_, _, _, contact := r.Position()
-	if contact < 0 {
-		return -1
+	if age := r.age(); age >= 0 {
+		return age.Milliseconds()
 	}
-	return contact.Milliseconds()
+	return -1
 }
 
 // Ready reports whether this replica should get traffic, or why not.
 func (r *Replica) Ready() (ok bool, reason string) {
-	switch {
-	case r.journal.applied.Load() == 0:
-		return false, "has not caught up since its start"
-	case r.outside():
-		return false, "is not part of its cluster any more"
-	case r.isolated.Load():
-		return false, fmt.Sprintf("has heard no leader for %s", r.cfg.IsolationTimeout)
-	case r.diverges.Load():
-		return false, "its registry differs from the leader's"
-	case r.raft.State() == raft.Shutdown:
-		return false, "is stopping"
-	}
-	return true, ""
+	return readiness{
+		started: r.journal.applied.Load() > 0, outside: r.outside(), isolated: r.isolated.Load(),
+		diverges: r.diverges.Load(), stopped: r.raft.State() == raft.Shutdown,
+		age: r.age(), isolation: r.cfg.IsolationTimeout,
+	}.isReady()
 }
 
 // outside reports whether this replica, as far as it knows, has been taken out of its cluster.

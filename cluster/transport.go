@@ -35,6 +35,7 @@ type transport struct {
 	stream   raft.StreamLayer
 	contacts contacts
 	holder   holder
+	fault    func(to string, beat bool) error // see hooks; may be nil
 }
 
 // SetHeartbeatHandler implements raft.Transport.
@@ -71,6 +72,11 @@ func (t *transport) RequestPreVote(id raft.ServerID, to raft.ServerAddress, req 
 // appendOnce sends an AppendEntries once, and notes its answer.
 func (t *transport) appendOnce(id raft.ServerID, to raft.ServerAddress, req *raft.AppendEntriesRequest,
 	resp *raft.AppendEntriesResponse) error {
+	if t.fault != nil {
+		if err := t.fault(string(id), isHeartbeat(req)); err != nil {
+			return err
+		}
+	}
 	sent := time.Now()
 	err := t.call(id, func() error { return t.NetworkTransport.AppendEntries(id, to, req, resp) })
 	if err == nil && resp.Term == req.Term {

@@ -30,13 +30,13 @@ func (s *Server) readyInWords(ok bool, reason string) answer {
 	} else {
 		code, reason = http.StatusServiceUnavailable, "no: "+reason
 	}
-	heard := "never"
+	caughtUp := "never"
 	if contact >= 0 {
-		heard = contact.Round(time.Millisecond).String() + " ago"
+		caughtUp = contact.Round(time.Millisecond).String() + " ago"
 	}
 	return answer{code: code, form: formPlain, body: fmt.Appendf(nil,
-		"ready: %s\ncluster: %s\nleader: %s\nheard of it: %s\napplied index: %d\n",
-		reason, cmp.Or(cluster, "none"), cmp.Or(leader, "none is known"), heard, applied)}
+		"ready: %s\ncluster: %s\nleader: %s\ncaught up with it: %s\napplied index: %d\n",
+		reason, cmp.Or(cluster, "none"), cmp.Or(leader, "none is known"), caughtUp, applied)}
 }
 
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) answer {

@@ -37,8 +37,12 @@ type Freshness interface {
 	// ReadFresh returns a state that misses nothing that the level does not let it miss; it may
 	// wait, for seconds at most.
 	ReadFresh(ctx context.Context, level consistency.Level) (*fsm.State, error)
-	// Position says up to where this replica has applied the log, of which cluster, who leads, and
-	// how long ago it heard of that one: 0 on the leader, below 0 when never. It does not block.
+	// FreshAsOf returns the time as of which what is read afterwards is fresh: everything that had been
+	// committed by then is in it. The zero time when nothing is known. It does not block.
+	FreshAsOf() time.Time
+	// Position says up to where this replica has applied the log, of which cluster, who leads, and how
+	// long ago it was last known to have applied what that one had committed: 0 on the leader, below 0
+	// when never. It does not block.
 	Position() (applied uint64, cluster, leader string, lastContact time.Duration)
 	// Watch begins to wait for the next change of a thing. It does not block.
 	Watch(thing fsm.Thing) *fsm.Waiter

@@ -28,6 +28,7 @@ var (
 	answerInvalidMaxStale    = message(http.StatusBadRequest, "INVALID_ARG_MAX_STALE")
 	answerInvalidWait        = message(http.StatusBadRequest, "INVALID_ARG_WAIT")
 	answerStale              = message(http.StatusServiceUnavailable, "STALE")
+	answerNotConfirmed       = message(http.StatusServiceUnavailable, "NOT_CONFIRMED")
 )
 
 // demand is what a read asks for.
@@ -117,45 +118,81 @@ func (s *Server) read(w http.ResponseWriter, r *http.Request, q query, about sub
 	if problem != nil {
 		return *problem
 	}
-	state, level, err := s.state(r.Context(), d, about)
+	d.tags = r.Header["If-None-Match"]
+	v, err := s.view(r.Context(), d, about)
 	if err != nil {
 		return s.failure(r, err)
 	}
-	d.level, d.tags = level, r.Header["If-None-Match"]
-	if _, _, _, contact := s.cfg.Fresh.Position(); d.maxStale >= 0 && level == consistency.Local && (contact < 0 || contact > d.maxStale) {
+	if v.tooStale(d) {
 		return answerStale
 	}
-	if d.after > 0 && state.Modified(about.thing()) <= d.after {
-		return s.readLater(w, r, d, about, state)
+	if d.after > 0 && v.state.Modified(about.thing()) <= d.after {
+		return s.readLater(w, r, d, about, v)
 	}
-	return s.readNow(d, about, state)
+	return s.readNow(d, about, v)
 }
 
+// noChannels is the body of /channels for a topic that has none, or does not exist.
+const noChannels = `{"channels":[]}`
+
+// view is what a read is answered from.
+type view struct {
+	state *fsm.State
+	asOf  time.Time // the state has everything that had been committed by then; zero when nothing is known
+	level consistency.Level
+	// unconfirmed says that the read had to be linearizable without the client having said so, and no
+	// majority has confirmed it.
+	unconfirmed bool
+}
+
+// age is how old the state may be now, below 0 when nothing is known.
+func (v view) age() time.Duration {
+	if v.asOf.IsZero() {
+		return -1
+	}
+	return max(0, time.Since(v.asOf))
+}
+
+// tooStale reports whether the state may be older than the client takes.
+func (v view) tooStale(d demand) bool {
+	return v.level == consistency.Local && isTooStale(v.age(), d.maxStale)
+}
+
+// isTooStale reports whether an age, below 0 for unknown, is above what is allowed, below 0 for any.
+func isTooStale(age, allowed time.Duration) bool { return allowed >= 0 && (age < 0 || age > allowed) }
+
 // readLater answers when there is something new.
-func (s *Server) readLater(w http.ResponseWriter, r *http.Request, d demand, about subject, state *fsm.State) answer {
-	was := about.look(state)
-	if s.park(w, r, d, about, was) {
+func (s *Server) readLater(w http.ResponseWriter, r *http.Request, d demand, about subject, v view) answer {
+	was := about.look(v.state)
+	v.state = nil // see look
+	if s.park(w, r, d, about, v, was) {
 		return answer{form: formSent}
 	}
-	state, err := s.changed(r.Context(), d, about, was)
+	err := s.changed(r.Context(), d, about, &v, was)
 	s.renewWrite(w)
 	if err != nil {
 		return s.failure(r, err)
 	}
-	return s.readNow(d, about, state)
+	return s.readNow(d, about, v)
 }
 
-// readNow answers from a state.
-func (s *Server) readNow(d demand, about subject, state *fsm.State) answer {
-	applied, cluster, leader, contact := s.cfg.Fresh.Position()
-	body, ok := about.render(state)
+// readNow answers from a view. Its age is taken when the answer is made.
+func (s *Server) readNow(d demand, about subject, v view) answer {
+	applied, cluster, leader, _ := s.cfg.Fresh.Position()
+	body, ok := about.render(v.state)
+	if v.unconfirmed && string(body) == noChannels {
+		return answerNotConfirmed // nsqd would create no channel; it asks the other replicas, too
+	}
+	if v.tooStale(d) {
+		return answerStale
+	}
 	a := answer{code: http.StatusOK, form: formJSON, body: body}
-	fresh := freshHeader{index: state.Modified(about.thing()), applied: max(applied, state.Index()),
-		leader: leader, contact: contact, level: d.level}
+	fresh := freshHeader{index: v.state.Modified(about.thing()), applied: max(applied, v.state.Index()),
+		leader: leader, contact: v.age(), level: v.level, unconfirmed: v.unconfirmed}
 	if ok {
 		fresh.tag = entityTag(cluster, fresh.index)
 	} else {
-		a, fresh.index = answerTopicNotFound, state.Index() // nothing says since when it does not exist
+		a, fresh.index = answerTopicNotFound, v.state.Index() // nothing says since when it does not exist
 	}
 	if ok && matches(d.tags, fresh.tag) {
 		a = answer{code: http.StatusNotModified, form: formEmpty}
@@ -164,21 +201,24 @@ func (s *Server) readNow(d demand, about subject, state *fsm.State) answer {
 	return a
 }
 
-// state gets the state that a read is answered from, and the level that it has.
-func (s *Server) state(ctx context.Context, d demand, about subject) (*fsm.State, consistency.Level, error) {
+// view gets what a read is answered from.
+func (s *Server) view(ctx context.Context, d demand, about subject) (v view, err error) {
+	v.level, v.asOf = d.level, s.cfg.Fresh.FreshAsOf() // before the state, which so is as fresh
 	if about.route == routeChannels && !d.given && d.level != consistency.Linearizable {
 		try, cancel := context.WithTimeout(ctx, channelsWait)
 		defer cancel()
-		if state, err := s.cfg.Fresh.ReadFresh(try, consistency.Linearizable); err == nil {
-			return state, consistency.Linearizable, nil
+		if v.state, err = s.cfg.Fresh.ReadFresh(try, consistency.Linearizable); err == nil {
+			v.level = consistency.Linearizable
+			return v, nil
 		}
+		v.unconfirmed, v.asOf = true, s.cfg.Fresh.FreshAsOf()
 	}
 	if d.level != consistency.Local {
-		state, err := s.cfg.Fresh.ReadFresh(ctx, d.level)
-		return state, d.level, err
+		v.state, err = s.cfg.Fresh.ReadFresh(ctx, d.level)
+		return v, err
 	}
-	state, err := s.cfg.Replica.Read(ctx)
-	return state, consistency.Local, err
+	v.state, err = s.cfg.Replica.Read(ctx)
+	return v, err
 }
 
 // look is what has to be known of a thing to see that it has changed. Who waits holds no state: that
@@ -194,23 +234,38 @@ func (a subject) look(s *fsm.State) look {
 	return look{s.Modified(a.thing()), ok, xxh3.Hash(body)}
 }
 
-// changed waits until the thing's answer is another one, or until the wait ends. It returns the
-// newest state.
-func (s *Server) changed(ctx context.Context, d demand, about subject, was look) (*fsm.State, error) {
+// changed waits until the thing's answer is another one, or until the wait ends. Then the view has a
+// state that is as fresh as the read demands.
+func (s *Server) changed(ctx context.Context, d demand, about subject, v *view, was look) error {
+	asOf, state, err := s.awaitChange(ctx, d, about, was)
+	if err != nil {
+		return err
+	}
+	if v.level == consistency.Local && !v.unconfirmed {
+		v.asOf, v.state = asOf, state
+		return nil
+	}
+	*v, err = s.view(ctx, d, about) // what this replica has seen by itself is no more than local
+	return err
+}
+
+// awaitChange waits for changed. It returns this replica's newest state and as of when that is fresh.
+func (s *Server) awaitChange(ctx context.Context, d demand, about subject, was look) (asOf time.Time, newest *fsm.State, err error) {
 	timer := time.NewTimer(d.wait)
 	defer timer.Stop()
 	for {
 		change := s.cfg.Fresh.Watch(about.thing())
-		newest, err := s.cfg.Replica.Read(ctx)
+		asOf = s.cfg.Fresh.FreshAsOf()
+		newest, err = s.cfg.Replica.Read(ctx)
 		if err != nil {
 			change.Stop()
-			return nil, err
+			return asOf, nil, err
 		}
 		if newest.Modified(about.thing()) != was.modified {
 			is := about.look(newest)
 			if is.exists != was.exists || is.sum != was.sum {
 				change.Stop()
-				return newest, nil
+				return asOf, newest, nil
 			}
 			was = is
 		}
@@ -223,7 +278,9 @@ func (s *Server) changed(ctx context.Context, d demand, about subject, was look)
 		case <-ctx.Done():
 		}
 		change.Stop()
-		return s.cfg.Replica.Read(ctx)
+		asOf = s.cfg.Fresh.FreshAsOf()
+		newest, err = s.cfg.Replica.Read(ctx)
+		return asOf, newest, err
 	}
 }
 
@@ -252,6 +309,7 @@ type freshHeader struct {
 	contact        time.Duration
 	level          consistency.Level
 	tag            string
+	unconfirmed    bool
 }
 
 // The headers' names in the form in which net/http keeps them.
@@ -262,7 +320,10 @@ const (
 	headerContact     = "X-Raftlookup-Last-Contact"
 	headerConsistency = "X-Raftlookup-Consistency"
 	headerTag         = "Etag"
+	headerUnconfirmed = "X-Raftlookup-Unconfirmed"
 )
+
+var headerTrue = []string{"true"}
 
 func (f *freshHeader) write(h http.Header) {
 	if f.applied == 0 {
@@ -278,5 +339,8 @@ func (f *freshHeader) write(h http.Header) {
 		if values[i] != "" || name == headerLeader {
 			h[name] = values[i : i+1 : i+1] // one allocation for all of them
 		}
+	}
+	if f.unconfirmed {
+		h[headerUnconfirmed] = headerTrue
 	}
 }

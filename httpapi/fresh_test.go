@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,17 +56,20 @@ func TestReadsSayHowFreshTheyAre(t *testing.T) {
 	f.apply(t, fsm.CreateTopic("t"))
 	f.apply(t, fsm.CreateChannel("t", "c"))
 	f.apply(t, fsm.CreateTopic("u")) // index 4
-	s := start(t, Config{Replica: f, Fresh: &fakeFresh{fakeReplica: f, contact: 12345 * time.Microsecond, leader: "r2"}})
+	s := start(t, Config{Replica: f, Fresh: &fakeFresh{fakeReplica: f, contact: time.Hour, leader: "r2"}})
 	for target, index := range map[string]string{
 		"/lookup?topic=t": "3", "/channels?topic=t": "3", "/topics": "4", "/nodes": "0",
 		"/lookup?topic=none": "4", "/lookup?topic=*": "4",
 	} {
 		g := get(t, s, target)
-		want := map[string]string{headerIndex: index, headerApplied: "4", headerLeader: "r2", headerContact: "12"}
+		want := map[string]string{headerIndex: index, headerApplied: "4", headerLeader: "r2"}
 		for name, value := range want {
 			if is := g.header.Get(name); is != value {
 				t.Errorf("%s: %s %q, want %q", target, name, is, value)
 			}
+		}
+		if age := number(t, g.header.Get(headerContact)); age < 3600000 || age > 3600000+uint64(patience.Milliseconds()) {
+			t.Errorf("%s: last contact %d ms ago", target, age)
 		}
 		if level := g.header.Get(headerConsistency); (level == "linearizable") != strings.HasPrefix(target, "/channels") {
 			t.Errorf("%s is %s", target, level)
@@ -97,6 +101,8 @@ func TestDemandsThatMakeNoSense(t *testing.T) {
 
 func TestConsistency(t *testing.T) {
 	f := newFakeReplica(t)
+	f.apply(t, fsm.CreateTopic("t"))
+	f.apply(t, fsm.CreateChannel("full", "channel"))
 	var asked []consistency.Level
 	fail := false
 	fresh := &fakeFresh{fakeReplica: f, fresh: func(_ context.Context, level consistency.Level) error {
@@ -123,7 +129,9 @@ func TestConsistency(t *testing.T) {
 		{consistency.Linearizable, "/topics", true, "[linearizable]", 503, ""},
 		{consistency.Linearizable, "/topics?consistency=local", true, "[]", 200, "local"},
 		{0, "/channels?topic=t", false, "[linearizable]", 200, "linearizable"},
-		{0, "/channels?topic=t", true, "[linearizable]", 200, "local"}, // and marked so
+		{0, "/channels?topic=t", true, "[linearizable]", 503, ""},         // it would be empty
+		{0, "/channels?topic=full", true, "[linearizable]", 200, "local"}, // and marked so
+		{0, "/channels?topic=none", true, "[linearizable]", 503, ""},
 		{0, "/channels?topic=t&consistency=local", true, "[]", 200, "local"},
 		{0, "/channels?topic=t&consistency=linearizable", true, "[linearizable]", 503, ""},
 		{consistency.Leader, "/channels?topic=t", true, "[linearizable leader]", 503, ""},
@@ -132,6 +140,9 @@ func TestConsistency(t *testing.T) {
 		asked, fail = nil, c.fail
 		s := start(t, Config{Replica: f, Fresh: fresh, Consistency: c.byDefault})
 		g := get(t, s, c.target)
+		if is, want := g.header.Get(headerUnconfirmed), c.fail && strings.HasSuffix(c.target, "full") && g.code == 200; (is == "true") != want {
+			t.Errorf("%+v: unconfirmed %q", c, is)
+		}
 		if is := fmt.Sprint(asked); g.code != c.code || g.header.Get(headerConsistency) != c.level || is != c.asked {
 			t.Errorf("%+v: %d %q, asked %s", c, g.code, g.header.Get(headerConsistency), is)
 		}
@@ -140,16 +151,83 @@ func TestConsistency(t *testing.T) {
 
 func TestMaxStale(t *testing.T) {
 	f := newFakeReplica(t)
-	for contact, codes := range map[time.Duration][2]int{0: {200, 200}, 5 * time.Second: {200, 503}, -1: {503, 503}} {
+	for contact, codes := range map[time.Duration][2]int{0: {200, 200}, time.Minute: {200, 503}, time.Hour: {503, 503}, -1: {503, 503}} {
 		s := start(t, Config{Replica: f, Fresh: &fakeFresh{fakeReplica: f, contact: contact}})
-		for i, query := range []string{"max_stale=5s", "max_stale=4999ms"} {
-			g := get(t, s, "/topics?"+query)
-			if g.code != codes[i] || g.code == 503 && g.body != `{"message":"STALE"}` {
-				t.Errorf("%s, last contact %s: %d %s", query, contact, g.code, g.body)
+		for i, query := range []string{"max_stale=30m", "max_stale=1m"} { // some time goes by before the answer
+			for _, more := range []string{"", "&index=1&wait=1ms"} {
+				g := get(t, s, "/topics?"+query+more)
+				if g.code != codes[i] && !(contact == 0 && g.code == 200) || g.code == 503 && g.body != `{"message":"STALE"}` {
+					t.Errorf("%s, last contact %s: %d %s", query+more, contact, g.code, g.body)
+				}
 			}
 		}
 		if g := get(t, s, "/topics?max_stale=0s&consistency=linearizable"); g.code != 200 {
 			t.Errorf("linearizable: %d", g.code)
+		}
+	}
+}
+
+func TestIsTooStale(t *testing.T) {
+	for _, c := range []struct {
+		age, allowed time.Duration
+		want         bool
+	}{
+		{0, -1, false}, {-1, -1, false}, {time.Hour, -1, false},
+		{0, 0, false}, {1, 0, true}, {-1, 0, true}, {-1, time.Hour, true},
+		{5 * time.Second, 5 * time.Second, false}, {5*time.Second + 1, 5 * time.Second, true},
+	} {
+		if got := isTooStale(c.age, c.allowed); got != c.want {
+			t.Errorf("age %s, allowed %s: %v", c.age, c.allowed, got)
+		}
+	}
+}
+
+// What has become fresh after the state was taken does not count for that state.
+func TestAgeIsThatOfTheState(t *testing.T) {
+	f := newFakeReplica(t)
+	f.apply(t, fsm.CreateTopic("t"))
+	fresh := &fakeFresh{fakeReplica: f, contact: time.Hour}
+	asked := 0
+	fresh.taken = func() {
+		if asked++; asked > 1 {
+			t.Error("asked again after the state was taken")
+		}
+	}
+	s := start(t, Config{Replica: f, Fresh: fresh})
+	if g := get(t, s, "/topics?max_stale=2h"); g.code != 200 || number(t, g.header.Get(headerContact)) < 3600000 {
+		t.Errorf("%d, age %s ms", g.code, g.header.Get(headerContact))
+	}
+}
+
+// A read that waits is as fresh when it is answered as it was when it was asked.
+func TestBlockingQueryKeepsItsConsistency(t *testing.T) {
+	f := newFakeReplica(t)
+	f.apply(t, fsm.CreateChannel("t", "c"))
+	var fail atomic.Bool
+	fresh := &fakeFresh{fakeReplica: f, fresh: func(context.Context, consistency.Level) error {
+		if fail.Load() {
+			return messageError("NOT_CONFIRMED")
+		}
+		return nil
+	}}
+	s := start(t, Config{Replica: f, Fresh: fresh})
+	for _, c := range []struct {
+		target      string
+		code        int
+		level       string
+		unconfirmed string
+	}{
+		{"/topics?consistency=linearizable", 503, "", ""},
+		{"/channels?topic=t", 200, "local", "true"},
+		{"/channels?topic=none", 503, "", ""},
+	} {
+		fail.Store(false)
+		answered := later(t, s, c.target+"&index=99&wait=200ms")
+		waits(t, f, answered, 1)
+		fail.Store(true)
+		if g := await(t, answered, c.target); g.code != c.code || g.header.Get(headerConsistency) != c.level ||
+			g.header.Get(headerUnconfirmed) != c.unconfirmed {
+			t.Errorf("%s: %d %s %v", c.target, g.code, g.body, g.header)
 		}
 	}
 }
@@ -307,10 +385,10 @@ func TestReadyInWords(t *testing.T) {
 	f := newFakeReplica(t)
 	s := start(t, Config{Replica: f, Fresh: &fakeFresh{fakeReplica: f, contact: 12345 * time.Microsecond, leader: "r2"}})
 	get(t, s, "/readyz?verbose").expect(t, "ready", 200,
-		"ready: yes\ncluster: 0123456789abcdef\nleader: r2\nheard of it: 12ms ago\napplied index: 1\n")
+		"ready: yes\ncluster: 0123456789abcdef\nleader: r2\ncaught up with it: 12ms ago\napplied index: 1\n")
 	f.notReady = "is asleep"
 	s = start(t, Config{Replica: f, Fresh: &fakeFresh{fakeReplica: f, contact: -1}})
 	get(t, s, "/readyz?verbose").expect(t, "not ready", 503,
-		"ready: no: is asleep\ncluster: 0123456789abcdef\nleader: none is known\nheard of it: never\napplied index: 1\n")
+		"ready: no: is asleep\ncluster: 0123456789abcdef\nleader: none is known\ncaught up with it: never\napplied index: 1\n")
 	get(t, s, "/readyz").expect(t, "not ready", 503, `{"message":"is asleep"}`)
 }

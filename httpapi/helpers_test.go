@@ -129,6 +129,7 @@ type fakeFresh struct {
 	contact time.Duration
 	leader  string
 	fresh   func(context.Context, consistency.Level) error // may be nil
+	taken   func()                                         // called when FreshAsOf is; may be nil
 }
 
 func (f *fakeFresh) ReadFresh(ctx context.Context, level consistency.Level) (*fsm.State, error) {
@@ -142,6 +143,16 @@ func (f *fakeFresh) ReadFresh(ctx context.Context, level consistency.Level) (*fs
 
 func (f *fakeFresh) Position() (applied uint64, cluster, leader string, lastContact time.Duration) {
 	return f.registry.State().Index(), "0123456789abcdef", f.leader, f.contact
+}
+
+func (f *fakeFresh) FreshAsOf() time.Time {
+	switch {
+	case f.contact < 0:
+		return time.Time{}
+	case f.taken != nil:
+		f.taken()
+	}
+	return time.Now().Add(-f.contact)
 }
 
 func (f *fakeFresh) Watch(thing fsm.Thing) *fsm.Waiter { return f.registry.Watch(thing) }

@@ -33,15 +33,16 @@ type parked struct {
 	start time.Time
 	d     demand
 	about subject
+	view  view // without its state
 }
 
 // park takes over the connection of a request, and answers when the thing has changed or the wait
 // ends. False when it cannot be taken over.
-func (s *Server) park(w http.ResponseWriter, r *http.Request, d demand, about subject, was look) bool {
+func (s *Server) park(w http.ResponseWriter, r *http.Request, d demand, about subject, v view, was look) bool {
 	if r.ProtoMajor != 1 {
 		return false
 	}
-	p := &parked{s: s, start: time.Now(), d: d, about: about}
+	p := &parked{s: s, start: time.Now(), d: d, about: about, view: v}
 	p.about.topic = strings.Clone(about.topic) // not the whole request
 	if s.log.Enabled(r.Context(), slog.LevelInfo) {
 		p.line = fmt.Sprintf("%s %s (%s)", r.Method, r.URL.RequestURI(), r.RemoteAddr)
@@ -103,7 +104,7 @@ func (p *parked) wait(was look) {
 			leave()
 		}
 	})
-	state, err := p.s.changed(ctx, p.d, p.about, was)
+	err := p.s.changed(ctx, p.d, p.about, &p.view, was)
 	if ctx.Err() != nil {
 		return // there is nobody to answer
 	}
@@ -111,7 +112,7 @@ func (p *parked) wait(was look) {
 	if err != nil {
 		a = p.s.failed(err, "request", p.line)
 	} else {
-		a = p.s.readNow(p.d, p.about, state)
+		a = p.s.readNow(p.d, p.about, p.view)
 	}
 	if p.line != "" {
 		p.s.log.Info(fmt.Sprintf("%d %s %s", a.code, p.line, time.Since(p.start)))

@@ -25,7 +25,7 @@ type Status struct {
 	WaitingFor    string         `json:"waiting_for"` // why it is not part of a cluster yet
 	CommitIndex   uint64         `json:"commit_index"`
 	AppliedIndex  uint64         `json:"applied_index"`
-	LastContactMS int64          `json:"last_contact_ms"` // since it heard the leader; 0 on the leader, -1 when never
+	LastContactMS int64          `json:"last_contact_ms"` // since it had last caught up with the leader; 0 on the leader, -1 when never
 	Addresses     Addresses      `json:"addresses"`
 	Registry      RegistryCounts `json:"registry"`
 	Members       []Member       `json:"members"`

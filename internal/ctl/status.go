@@ -78,7 +78,7 @@ func statusRows(s *Status) [][]cell {
 	if s.Leader == "" {
 		row("Leader", bad, "none is known")
 	} else {
-		row("Leader", plain, "%s, in term %d%s", s.Leader, s.Term, heard(s))
+		row("Leader", plain, "%s, in term %d%s", s.Leader, s.Term, caughtUp(s))
 	}
 	if s.Ready {
 		row("Ready", good, "yes")
@@ -108,14 +108,14 @@ func kinds(level uint64) string {
 	return fmt.Sprintf(", kinds of level %d", level)
 }
 
-func heard(s *Status) string {
+func caughtUp(s *Status) string {
 	switch {
 	case s.Role == roleLeader:
 		return ""
 	case s.LastContactMS < 0:
-		return ", not heard yet"
+		return ", not caught up yet"
 	}
-	return ", heard " + humanDuration(millis(s.LastContactMS)) + " ago"
+	return ", caught up " + humanDuration(millis(s.LastContactMS)) + " ago"
 }
 
 func (p *program) members(ctx context.Context, _ []string) error {

@@ -65,7 +65,7 @@ func registryReads() map[string]endpoint {
 func readParams() []param {
 	return []param{
 		{"consistency", false, "what the answer may miss: `local`, `leader` or `linearizable`; `-read-consistency` says what it is without"},
-		{"max_stale", false, "refuse a local read when this replica heard of the leader longer ago than that, like 5s"},
+		{"max_stale", false, "refuse a local read when the answer may lack what was committed longer ago than that, like 5s"},
 		{"index", false, "answer when this has changed after that `X-Raftlookup-Index`"},
 		{"wait", false, "but no later than that, like 30s, which it is without; 10m at most"},
 	}

@@ -24,7 +24,7 @@ func statusMeanings() map[string]string {
 		"waiting_for":     "what it waits for before it can be part of a cluster; empty when it is, or wants to be in none",
 		"commit_index":    "newest entry of the log that this replica knows to be committed",
 		"applied_index":   "newest entry that its registry has applied; it should follow commit_index at once",
-		"last_contact_ms": "milliseconds since it heard the leader; 0 on the leader, -1 when it never did",
+		"last_contact_ms": "milliseconds since it was last known to have applied what the leader had committed; 0 on the leader, -1 when it never was",
 		"incarnation":     "number of this life of the replica; it grows at each start",
 		"divergences":     "checkpoints of the leader that its registry did not match since it started; anything but 0 is a fault",
 		"addresses":       "where this replica can be reached, each host:port",
