@@ -205,6 +205,8 @@ func TestCopyOfALiveReplicaGoes(t *testing.T) {
 	live := c.replicas[1]
 	c.knowsLife(live, c.replicas[0], c.replicas[2])
 	c.endsRefused(1, c.copyPath(1), "runs already", "never copy a data path")
+	c.alter = func(_ int, cfg *Config) { cfg.ClusterAdvertise = live.port.listener.Addr().String() }
+	c.endsRefused(1, c.copyPath(1), "runs already") // also when it says that it is where the live one is
 	change(t, live, fsm.CreateTopic("afterwards"))
 	c.agree()
 	select {

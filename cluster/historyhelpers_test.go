@@ -60,6 +60,9 @@ func (c *trio) tryOpen(i int, dir string) (*Replica, error) {
 	for _, r := range c.running() {
 		cfg.Gossip.Join = append(cfg.Gossip.Join, r.gossip.address)
 	}
+	if c.alter != nil {
+		c.alter(i, &cfg)
+	}
 	return openListening(cfg)
 }
 

@@ -36,7 +36,7 @@ func TestForwardedNonsenseIsRefused(t *testing.T) {
 	stranger.book.reached(r.ID(), r.port.listener.Addr().String())
 	levelled(t, r)
 	before := r.raft.LastIndex()
-	f, err := stranger.dialLeader(r.ID())
+	f, err := stranger.dialLeader(t.Context(), r.ID())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -132,7 +132,7 @@ func (p *port) dialAs(ctx context.Context, kind, version byte, id, address strin
 		err = c.SetDeadline(time.Time{})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("greet replica %.8s… at %s: %w", id, address, errors.Join(err, c.Close()))
+		return nil, fmt.Errorf("greet replica %.8s… at %s: %w", id, address, errors.Join(err, ctx.Err(), c.Close()))
 	}
 	return c, nil
 }
