@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -54,6 +55,12 @@ func (r *Replica) admitOne(m member) (refused string) {
 	if m.Cluster != "" && m.Cluster != me.cluster {
 		return fmt.Sprintf("it is of another cluster, %.8s…, and this is %.8s…: its -join addresses are wrong, "+
 			"or it needs a new data path", m.Cluster, me.cluster)
+	}
+	if why := tooOld(m.Level, r.registry.State().Level(), m.Version); why != "" {
+		return why
+	}
+	if known, v := r.book.judge(m.ID, hello{lineage: lineage{m.Start, []uint32{m.Nonce}}, Last: math.MaxUint64}); m.Start > 0 && v.refuses() {
+		return v.explain(known, hello{Name: m.Name, lineage: lineage{Start: m.Start}})
 	}
 	for id := range servers {
 		if r.nameOf(id) != m.Name {
@@ -114,6 +121,8 @@ func (r *Replica) nameOf(id string) string {
 	if known, ok := r.registry.State().Replica(id); ok {
 		return known.Name
 	}
-	m, _ := r.members.get(id)
-	return m.Name
+	if m, ok := r.members.get(id); ok {
+		return m.Name
+	}
+	return r.book.name(id)
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/raftlookupd/raftlookupd/fsm"
 )
 
 // announceTimeout bounds the announcement of a new life. It is more than probeTimeout, because a
@@ -144,6 +142,3 @@ func (r *Replica) witness() {
 		r.book.acked(leader, index)
 	}
 }
-
-// knownLevel is that of log kinds which this program knows.
-const knownLevel = fsm.MaxLevel

@@ -52,7 +52,8 @@ type peerRecord struct {
 	plain     bool   // it speaks version 1 of the greeting, as gossip tells
 	hangUps   int    // in a row, at greetings of version 2
 	hungUp    time.Time
-	seen      life // by gossip, which proves nothing
+	at        time.Time // of the last sign of life over the cluster port
+	seen      life      // by gossip, which proves nothing
 }
 
 // unmet reports whether the replica lives a life that no greeting has told of.
@@ -62,6 +63,9 @@ func (r *peerRecord) unmet() bool {
 
 // plainKept is for how long a replica that hung up at the newer greeting gets the older one first.
 const plainKept = 30 * time.Second
+
+// heardLately is how old a sign of life may be by which a replica counts as alive.
+const heardLately = 10 * time.Second
 
 func newBook() *book {
 	return &book{records: make(map[string]*peerRecord), calls: make(map[string]chan struct{}), changed: make(chan struct{}, 1),
@@ -136,6 +140,20 @@ func (r peerRecord) where() []string {
 	return all
 }
 
+// heardLately reports whether there was a sign of life over the cluster port in the last ten seconds.
+func (r peerRecord) heardLately(now time.Time) bool {
+	return !r.at.IsZero() && now.Sub(r.at) < heardLately
+}
+
+// lastKnown returns where the replica was last known to be.
+func (r peerRecord) lastKnown() Addresses {
+	a := Addresses{TCP: r.TCP, HTTP: r.HTTP, Gossip: r.Gossip}
+	if all := r.where(); len(all) > 0 {
+		a.Cluster = all[0]
+	}
+	return a
+}
+
 // name returns what people call the replica of that id, "" when it is not known.
 func (b *book) name(id string) string {
 	known, _ := b.get(id)
@@ -160,7 +178,7 @@ func (b *book) heard(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, ok := b.records[id]; ok {
-		b.of(id)
+		b.of(id).at = time.Now()
 	}
 	if c, ok := b.calls[id]; ok {
 		close(c)

@@ -76,6 +76,9 @@ func (r *Replica) release() error {
 		errs = append(errs, r.gossip.close())
 	}
 	errs = append(errs, r.closeRaft())
+	if r.begins() {
+		r.keepNow()
+	}
 	r.port.hangUp()
 	r.port.wait()
 	if r.caller.http != nil {

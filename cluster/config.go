@@ -67,6 +67,8 @@ type hooks struct {
 	fault   func(to string, beat bool) error  // of an AppendEntries to that id; beat: it is a heartbeat
 	// closeAge is the journal's, when it is positive.
 	closeAge time.Duration
+	deaf     func() bool // gossip hears nothing
+	older    func() bool // it speaks as release 0.1.0 does
 }
 
 func (h hooks) watched(w *watchedLog) *watchedLog {

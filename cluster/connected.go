@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -121,14 +122,20 @@ func (r *Replica) watchConnections(ctx context.Context) error {
 	return nil
 }
 
-// betterConnected asks the voters, when one has not answered for that long, and returns the choice.
+// betterConnected asks the voters, when one has not answered for that long, and returns the choice. A
+// voter that is busy, as while it takes a snapshot, answers no heartbeats, but calls: it is reached.
 func (r *Replica) betterConnected(ctx context.Context, term uint64, silent time.Duration) string {
 	others := r.otherVoters()
-	var reached []string
+	var reached, unheard []string
 	for i, last := range r.transport.contacts.in(term, others) {
 		if time.Since(last) < silent {
 			reached = append(reached, others[i])
+		} else {
+			unheard = append(unheard, others[i])
 		}
+	}
+	if len(unheard) > 0 {
+		reached = slices.AppendSeq(reached, maps.Keys(r.standings(ctx, unheard)))
 	}
 	if len(reached) == len(others) {
 		return ""

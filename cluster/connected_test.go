@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,8 +118,31 @@ func TestDeadVoterMovesNothing(t *testing.T) {
 		}
 	}
 	term := leader.raft.CurrentTerm()
+	stays(t, leader, term)
+}
+
+// So does one that answers calls, but no heartbeats, as while it takes a snapshot.
+func TestBusyVoterMovesNothing(t *testing.T) {
+	var busy atomic.Pointer[string]
+	c := newTrio(t, 3, func(_ int, cfg *Config) {
+		cfg.fault = func(to string, _ bool) error {
+			if id := busy.Load(); id != nil && *id == to {
+				return errCut
+			}
+			return nil
+		}
+	})
+	c.agree()
+	leader := c.leader()
+	busy.Store(&c.follower().data.ID)
+	stays(t, leader, leader.raft.CurrentTerm())
+}
+
+// stays holds that a replica goes on leading for long after a voter has been silent.
+func stays(t *testing.T, leader *Replica, term uint64) {
+	t.Helper()
 	silent := silentTimeouts * leader.cfg.RaftTimeout
-	eventually.True(t, soon, "the leader asks whether another reaches it", func() error {
+	eventually.True(t, soon, "a voter is silent for long", func() error {
 		voters := leader.otherVoters()
 		for _, last := range leader.transport.contacts.in(term, voters) {
 			if time.Since(last) > 3*silent {

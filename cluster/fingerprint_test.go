@@ -105,6 +105,7 @@ func TestFingerprintAtAnEntryOfRaft(t *testing.T) {
 	r := openReady(t, testConfig(t.TempDir()))
 	change(t, r, fsm.CreateTopic("topic"))
 	settle(t, r)
+	levelled(t, r)
 	before := r.registry.State()
 	future := r.raft.Barrier(soon)
 	if err := future.Error(); err != nil {

@@ -59,6 +59,9 @@ func (r *Replica) formable() (why string, peers []member) {
 	for _, m := range r.members.all() {
 		switch {
 		case !m.alive:
+		case m.Cluster != "" && m.InForce > knownLevel:
+			return fmt.Sprintf("cluster %.8s… exists (%s is of it), but has log kinds of level %d in force, and this version (%s) knows "+
+				"those up to level %d: upgrade it", m.Cluster, m.Name, m.InForce, r.cfg.Version, knownLevel), nil
 		case m.Cluster != "":
 			return fmt.Sprintf("cluster %.8s… exists (%s is of it); its leader takes this replica in", m.Cluster, m.Name), nil
 		case m.Reader || m.Expect == 0:
@@ -173,6 +176,7 @@ func (r *Replica) join(cluster string) error {
 	if err := r.data.update(func(me *identity) { me.Cluster, me.Forming = cluster, false }); err != nil {
 		return err
 	}
+	r.keepNow() // what was learned of the others before it was a part
 	r.log.Info("part of a cluster now", "cluster", cluster)
 	r.port.wg.Go(r.gossip.tell)
 	return nil

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -88,8 +89,8 @@ type forwarder struct {
 }
 
 // dialLeader opens the connection on which batches go to the leader of that id.
-func (p *port) dialLeader(id string) (*forwarder, error) {
-	c, err := p.reach(context.Background(), kindJournal, id)
+func (p *port) dialLeader(ctx context.Context, id string) (*forwarder, error) {
+	c, err := p.reach(ctx, kindJournal, id)
 	if err != nil {
 		return nil, err
 	}
@@ -217,6 +218,14 @@ type router struct {
 
 	mu sync.Mutex
 	to *forwarder // nil while this replica leads or nobody is known to
+
+	dialling atomic.Pointer[dialling] // nil while no leader is dialled
+}
+
+// dialling is a dial to a leader that may not be one any more, nor answer.
+type dialling struct {
+	leader string
+	cancel context.CancelFunc
 }
 
 // propose implements proposer. It may block for as long as a dial takes.
@@ -235,6 +244,9 @@ func (o *router) propose(entry []byte) func(context.Context) error {
 // only be paused, are sent to the new one. When none is known, the connection may be one that hangs
 // in TCP's retransmission, so that it is closed, too.
 func (o *router) moved() {
+	if d := o.dialling.Load(); d != nil && d.leader != o.r.leader() {
+		d.cancel()
+	}
 	if !o.mu.TryLock() { // it is being dialled
 		return
 	}
@@ -259,7 +271,14 @@ func (o *router) forwarder() (*forwarder, error) {
 	if leader == "" || leader == o.r.data.ID {
 		return nil, raft.ErrNotLeader
 	}
-	f, err := o.r.port.dialLeader(leader)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	o.dialling.Store(&dialling{leader, cancel})
+	defer o.dialling.Store(nil)
+	if o.r.leader() != leader { // moved may have come before
+		return nil, raft.ErrNotLeader
+	}
+	f, err := o.r.port.dialLeader(ctx, leader)
 	if err != nil {
 		return nil, err
 	}

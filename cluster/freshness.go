@@ -261,8 +261,8 @@ type readiness struct {
 	isolation time.Duration // the timeout
 }
 
-// verdict reports whether the replica should get traffic, or why not.
-func (f readiness) verdict() (ok bool, reason string) {
+// isReady reports whether the replica should get traffic, or why not.
+func (f readiness) isReady() (ok bool, reason string) {
 	switch {
 	case !f.started || f.age < 0:
 		return false, "has not caught up since its start"

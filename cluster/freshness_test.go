@@ -112,7 +112,7 @@ func TestReadiness(t *testing.T) {
 		f := good
 		spoil(&f)
 		want = strings.TrimSpace(want)
-		if ok, reason := f.verdict(); reason != want || ok != (want == "") {
+		if ok, reason := f.isReady(); reason != want || ok != (want == "") {
 			t.Errorf("%+v: %v %q, want %q", f, ok, reason, want)
 		}
 	}

@@ -35,6 +35,7 @@ type gossip struct {
 
 	meta   func() meta
 	unseen func() []string // the servers of Raft's configuration that are not alive for gossip
+	deaf   func() bool     // for tests: nothing is heard; may be nil
 	wake   chan struct{}   // holds a token when one of them may be missing, or has given a sign of life
 
 	mu    sync.Mutex
@@ -47,6 +48,8 @@ type GossipConfig struct {
 	Advertise string   // host or host:port that others reach it at
 	Given     bool     // the operator chose Advertise; else it is only a guess
 	Join      []string // host[:port] of others
+
+	deaf func() bool // see hooks
 }
 
 func startGossip(cfg GossipConfig, describe func() meta, unseen func() []string, ms *members, b *book, log *slog.Logger) (*gossip, error) {
@@ -54,7 +57,7 @@ func startGossip(cfg GossipConfig, describe func() meta, unseen func() []string,
 	if _, err := me.encode(); err != nil {
 		return nil, err
 	}
-	g := &gossip{members: ms, book: b, log: log, meta: describe, unseen: unseen, wake: make(chan struct{}, 1)}
+	g := &gossip{members: ms, book: b, log: log, meta: describe, unseen: unseen, deaf: cfg.deaf, wake: make(chan struct{}, 1)}
 	mc := memberlist.DefaultLANConfig()
 	mc.Name = me.ID + "-" + strconv.FormatUint(me.Incarnation, 10)
 	mc.Delegate, mc.Events = g, g
@@ -265,6 +268,9 @@ func (g *gossip) observe(n *memberlist.Node) {
 	m, err := decodeMeta(n.Meta)
 	if err != nil {
 		g.log.Warn("gossip: a node that is no replica of raftlookupd", "node", n.Name, "error", err)
+		return
+	}
+	if g.deaf != nil && g.deaf() && m.ID != g.meta().ID {
 		return
 	}
 	seen := member{meta: m, node: n.Name, gossip: n.Address(), alive: true}

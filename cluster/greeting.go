@@ -40,7 +40,7 @@ func (p *port) greeted(c net.Conn) (kind byte, from peer, err error) {
 	if err := c.SetDeadline(time.Now().Add(greetingTimeout)); err != nil {
 		return 0, peer{}, err
 	}
-	g, err := readGreeting(c)
+	g, err := readGreeting(c, p.speaks())
 	if err != nil {
 		return 0, g.from, err
 	}
@@ -55,6 +55,14 @@ func (p *port) greeted(c net.Conn) (kind byte, from peer, err error) {
 		err = p.answer(c, g, refusal)
 	}
 	return g.kind, g.from, errors.Join(err, c.SetDeadline(time.Time{}))
+}
+
+// speaks returns the newest version of the greeting that this replica speaks.
+func (p *port) speaks() byte {
+	if p.older != nil && p.older() {
+		return plainGreeting
+	}
+	return helloGreeting
 }
 
 // waitBegun waits until this replica takes part in the cluster, but no longer than for a greeting.
@@ -225,14 +233,14 @@ func readText(r io.Reader) (string, error) {
 	return string(buf[:n]), nil
 }
 
-// readGreeting reads no further than the greeting.
-func readGreeting(r io.Reader) (g greeting, err error) {
+// readGreeting reads a greeting of no newer version than that, and no further.
+func readGreeting(r io.Reader, newest byte) (g greeting, err error) {
 	var start [2]byte
 	if _, err := io.ReadFull(r, start[:]); err != nil {
 		return g, fmt.Errorf("read greeting: %w", err)
 	}
 	g.kind, g.version = start[0], start[1]
-	if g.version != plainGreeting && g.version != helloGreeting {
+	if g.version < plainGreeting || g.version > newest {
 		return g, fmt.Errorf("greeting of version %d: upgrade the older of the two replicas", g.version)
 	}
 	for _, field := range []*string{&g.from.cluster, &g.target, &g.from.id} {

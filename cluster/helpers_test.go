@@ -78,6 +78,17 @@ func mustClose(t testing.TB, r *Replica) {
 	}
 }
 
+// levelled waits until the level of log kinds that this program knows is in force, which is an entry.
+func levelled(t testing.TB, r *Replica) {
+	t.Helper()
+	eventually.True(t, soon, "the level is in force", func() error {
+		if in := r.registry.State().Level(); in < knownLevel {
+			return fmt.Errorf("level %d is", in)
+		}
+		return nil
+	})
+}
+
 // settle waits until everything that was queued is applied.
 func settle(t testing.TB, r *Replica) {
 	t.Helper()

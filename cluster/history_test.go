@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"github.com/raftlookupd/raftlookupd/fsm"
-	"github.com/raftlookupd/raftlookupd/internal/eventually"
 )
 
 func TestJudge(t *testing.T) {
@@ -113,73 +111,6 @@ func TestLivesAreCounted(t *testing.T) {
 	}
 }
 
-// swap puts a copy in the place of the data path of the i-th replica, which must be stopped.
-func (c *trio) swap(i int, copied string) {
-	c.t.Helper()
-	dir := filepath.Join(c.dir, string(rune('0'+i)))
-	if err := os.RemoveAll(dir); err != nil {
-		c.t.Fatal(err)
-	}
-	if err := os.CopyFS(dir, os.DirFS(copied)); err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-// copyPath copies the data path of the i-th replica.
-func (c *trio) copyPath(i int) string {
-	return copyTree(c.t, filepath.Join(c.dir, string(rune('0'+i))))
-}
-
-// isRefused opens the i-th replica, which must end with one line that says why and what to do.
-func (c *trio) isRefused(i int, parts ...string) {
-	c.t.Helper()
-	c.endsRefused(i, filepath.Join(c.dir, string(rune('0'+i))), parts...)
-}
-
-func (c *trio) endsRefused(i int, dir string, parts ...string) {
-	c.t.Helper()
-	r, err := c.tryOpen(i, dir)
-	if err == nil {
-		defer func() { _ = r.Close() }()
-		select {
-		case err = <-r.Failed():
-		case <-time.After(soon):
-			c.t.Fatal("the copy goes on")
-		}
-	}
-	for _, part := range append(parts, "refused by its cluster", "data path") {
-		if !strings.Contains(err.Error(), part) || strings.Contains(err.Error(), "\n") {
-			c.t.Errorf("it does not say %q on one line: %v", part, err)
-		}
-	}
-}
-
-// tryOpen opens a replica as start does, on any data path.
-func (c *trio) tryOpen(i int, dir string) (*Replica, error) {
-	cfg := testConfig(dir)
-	cfg.Name = "r" + string(rune('0'+i))
-	cfg.RaftTimeout = 200 * time.Millisecond
-	cfg.Logger = c.log.logger().With("replica", cfg.Name+" copy")
-	cfg.BootstrapExpect = len(c.replicas)
-	for _, r := range c.running() {
-		cfg.Gossip.Join = append(cfg.Gossip.Join, r.gossip.address)
-	}
-	return openListening(cfg)
-}
-
-// knowsLife waits until a replica knows the other's present life.
-func (c *trio) knowsLife(of *Replica, by ...*Replica) {
-	c.t.Helper()
-	for _, r := range by {
-		eventually.True(c.t, soon, "the life is known", func() error {
-			if known, _ := r.book.get(of.ID()); known.Life != of.lineage.life() {
-				return errNotDead
-			}
-			return nil
-		})
-	}
-}
-
 // A replica comes back from an older copy of its data path: it ends, the others go on, and nothing that
 // was acknowledged is lost.
 func TestOlderCopyIsRefused(t *testing.T) {
@@ -274,6 +205,8 @@ func TestCopyOfALiveReplicaGoes(t *testing.T) {
 	live := c.replicas[1]
 	c.knowsLife(live, c.replicas[0], c.replicas[2])
 	c.endsRefused(1, c.copyPath(1), "runs already", "never copy a data path")
+	c.alter = func(_ int, cfg *Config) { cfg.ClusterAdvertise = live.port.listener.Addr().String() }
+	c.endsRefused(1, c.copyPath(1), "runs already") // also when it says that it is where the live one is
 	change(t, live, fsm.CreateTopic("afterwards"))
 	c.agree()
 	select {
@@ -384,28 +317,4 @@ func TestWholeClusterPutBack(t *testing.T) {
 	if _, ok := c.leader().registry.State().Lookup("early"); !ok {
 		t.Error("the registry is not there")
 	}
-}
-
-// What a replica says of itself is bounded, and survives what it does not know.
-func FuzzHello(f *testing.F) {
-	f.Add([]byte(`{"name":"a","start":3,"nonces":[1,2,3],"last":9,"new":{"x":1}}`))
-	f.Add([]byte(`{"reason":"no","history":true,"hello":{"start":1,"nonces":[1]}}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		framed := append([]byte{byte(len(data) >> 8), byte(len(data))}, data...)
-		var h hello
-		if err := readMessage(strings.NewReader(string(framed)), &h); err == nil && h.cut().sound() == nil {
-			known := peerRecord{Life: life{2, 2}, Acked: 5}
-			v := judge(known, h.lineage, h.Last)
-			if text := v.explain(known, h.cut()); v.refuses() && text == "" {
-				t.Error("refused without a word")
-			}
-			if raw, err := json.Marshal(h); err != nil || len(raw) == 0 {
-				t.Error(err)
-			}
-		}
-		var a answer
-		if readMessage(strings.NewReader(string(framed)), &a) == nil {
-			_ = a.err()
-		}
-	})
 }

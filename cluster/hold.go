@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -27,8 +28,9 @@ import (
 // An answer of no success for which the library would count a failure, too, is that of a log that
 // cannot be written. The request is sent again in the same way.
 //
-// A snapshot cannot be sent again, because its reader is used up. So first a heartbeat is held in its
-// place; it leaves a connection that works for the snapshot.
+// A snapshot's reader is used up by the call. So first a heartbeat is held in its place; it leaves a
+// connection that works for the snapshot. When the call fails all the same, the snapshot is opened
+// again, as long as it is kept.
 //
 // Heartbeats are not held: the library's backoff for them is at most half the heartbeat timeout.
 const (
@@ -44,6 +46,7 @@ var errRejected = errors.New("it does not take the entries")
 type holder struct {
 	server atomic.Pointer[raft.Raft] // nil until it has started; then nothing is held
 	log    *slog.Logger
+	open   func(index, term uint64) (io.ReadCloser, error) // a snapshot; nil: none is sent again
 	signs  *book
 	ended  chan struct{} // closed when the transport closes
 	end    sync.Once
@@ -85,16 +88,67 @@ func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, req *
 // InstallSnapshot implements raft.Transport.
 func (t *transport) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, req *raft.InstallSnapshotRequest,
 	resp *raft.InstallSnapshotResponse, data io.Reader) error {
-	beat := &raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term, Leader: req.Leader}
-	if err := t.appendHeld(id, to, beat, new(raft.AppendEntriesResponse)); err != nil {
-		return err
+	var again io.ReadCloser
+	defer func() { closeSnapshot(again) }()
+	for {
+		alive := t.holder.signs.alive(string(id))
+		beat := &raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term, Leader: req.Leader}
+		if err := t.appendHeld(id, to, beat, new(raft.AppendEntriesResponse)); err != nil {
+			return err
+		}
+		var answer raft.InstallSnapshotResponse
+		err := t.installOnce(id, to, req, &answer, data)
+		if err == nil && (answer.Success || answer.Term > req.Term) {
+			*resp = answer
+			return nil
+		}
+		err = cmp.Or(err, errRejected)
+		if t.holder.open == nil || !t.holder.stands(id, req.Term) || !t.holder.pause(alive) {
+			return err
+		}
+		closeSnapshot(again)
+		var failed error
+		if again, failed = t.holder.open(req.LastLogIndex, req.LastLogTerm); failed != nil {
+			return errors.Join(err, failed)
+		}
+		data = again
 	}
+}
+
+// closeSnapshot closes a snapshot that was opened, nil for none.
+func closeSnapshot(c io.ReadCloser) {
+	if c != nil {
+		_ = c.Close()
+	}
+}
+
+// installOnce sends a snapshot once, and notes the answer.
+func (t *transport) installOnce(id raft.ServerID, to raft.ServerAddress, req *raft.InstallSnapshotRequest,
+	resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	sent := time.Now()
 	err := t.NetworkTransport.InstallSnapshot(id, to, req, resp, data)
 	if err == nil && resp.Term == req.Term {
 		t.contacts.answered(string(id), req.Term, sent)
 	}
 	return err
+}
+
+// openSnapshot opens the snapshot of that index and term.
+func openSnapshot(store raft.SnapshotStore, index, term uint64) (io.ReadCloser, error) {
+	list, err := store.List()
+	if err != nil {
+		return nil, fmt.Errorf("list snapshots: %w", err)
+	}
+	for _, meta := range list {
+		if meta.Index == index && meta.Term == term {
+			_, data, err := store.Open(meta.ID)
+			if err != nil {
+				return nil, fmt.Errorf("open the snapshot at entry %d: %w", index, err)
+			}
+			return data, nil
+		}
+	}
+	return nil, fmt.Errorf("the snapshot at entry %d is kept no longer", index)
 }
 
 // Close implements raft.WithClose.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -131,6 +133,63 @@ func TestRejectedEntriesAreSentAgain(t *testing.T) {
 	if err := client.AppendEntries(node.id, to, request, &answer); err == nil {
 		t.Error("a request of another term was held")
 	}
+}
+
+// A snapshot that was not taken is opened and sent again, as a whole, as long as it is kept.
+func TestSnapshotIsSentAgain(t *testing.T) {
+	node := startBare(t, bareOptions{})
+	node.lead()
+	var got []string
+	installs := 0
+	serve := func(rpc raft.RPC) {
+		req, is := rpc.Command.(*raft.InstallSnapshotRequest)
+		if !is {
+			success(true, false)(rpc)
+			return
+		}
+		body, _ := io.ReadAll(rpc.Reader)
+		got = append(got, string(body))
+		installs++
+		var err error
+		if installs == 1 {
+			err = errors.New("shut down")
+		}
+		rpc.Respond(&raft.InstallSnapshotResponse{Term: req.Term, Success: installs > 2}, err)
+	}
+	client, to := scripted(t, serve)
+	client.holder.log = slog.New(slog.DiscardHandler)
+	client.holdFor(node.Raft)
+	var open, opened atomic.Int64
+	client.holder.open = func(index, term uint64) (io.ReadCloser, error) {
+		if index != 7 || term != 3 {
+			t.Errorf("snapshot %d of term %d", index, term)
+		}
+		open.Add(1)
+		opened.Add(1)
+		return &countedCloser{strings.NewReader("whole"), &open}, nil
+	}
+	request := &raft.InstallSnapshotRequest{RPCHeader: headerOf("node"), Term: node.CurrentTerm(), LastLogIndex: 7, LastLogTerm: 3, Size: 5}
+	var answer raft.InstallSnapshotResponse
+	err := client.InstallSnapshot(node.id, to, request, &answer, strings.NewReader("whole"))
+	if err != nil || !answer.Success || fmt.Sprint(got) != "[whole whole whole]" || opened.Load() != 2 || open.Load() != 0 {
+		t.Errorf("error %v, answer %+v, sent %v, opened %d, left open %d", err, answer, got, opened.Load(), open.Load())
+	}
+	gone := errors.New("gone")
+	client.holder.open = func(uint64, uint64) (io.ReadCloser, error) { return nil, gone }
+	installs = 1
+	if err := client.InstallSnapshot(node.id, to, request, &answer, strings.NewReader("whole")); !errors.Is(err, gone) || !errors.Is(err, errRejected) {
+		t.Errorf("kept no longer: %v", err)
+	}
+}
+
+type countedCloser struct {
+	io.Reader
+	open *atomic.Int64
+}
+
+func (c *countedCloser) Close() error {
+	c.open.Add(-1)
+	return nil
 }
 
 func TestWhatIsAHeartbeat(t *testing.T) {

@@ -34,8 +34,9 @@ func TestForwardedNonsenseIsRefused(t *testing.T) {
 	stranger := newPort(noListener{}, identity0(me), r.log)
 	defer stranger.drop()
 	stranger.book.reached(r.ID(), r.port.listener.Addr().String())
+	levelled(t, r)
 	before := r.raft.LastIndex()
-	f, err := stranger.dialLeader(r.ID())
+	f, err := stranger.dialLeader(t.Context(), r.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +208,7 @@ func FuzzGreetingAndBatch(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 'x'})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r := strings.NewReader(string(data))
-		if g, err := readGreeting(r); err == nil && (len(g.from.id) > 255 || len(g.from.cluster) > 255 || len(g.hello.Nonces) > maxLives) {
+		if g, err := readGreeting(r, helloGreeting); err == nil && (len(g.from.id) > 255 || len(g.from.cluster) > 255 || len(g.hello.Nonces) > maxLives) {
 			t.Error("too long")
 		}
 		if entry, err := readBatch(strings.NewReader(string(data))); err == nil {

@@ -124,6 +124,7 @@ func TestReplicaDoesNotObeyAnotherCluster(t *testing.T) {
 	r := openReady(t, testConfig(t.TempDir()))
 	register(t, session(t, r, 1), "topic", "")
 	settle(t, r)
+	levelled(t, r)
 	term, last, mine := r.raft.CurrentTerm(), r.raft.LastIndex(), r.whoami()
 	for name, as := range map[string]struct {
 		from   peer

@@ -16,7 +16,7 @@ type meta struct {
 	Incarnation uint64 `json:"b"` // of two nodes with one id the newer counts
 	Name        string `json:"n"`
 	Cluster     string `json:"c,omitempty"`
-	Version     string `json:"v"`
+	Version     string `json:"v,omitempty"`
 	Expect      int    `json:"e,omitempty"` // -bootstrap-expect
 	Reader      bool   `json:"r,omitempty"`
 	Apart       bool   `json:"a,omitempty"` // it is not to be taken in
@@ -28,12 +28,13 @@ type meta struct {
 	Level       uint64 `json:"w,omitempty"` // of log kinds that it knows; release 0.1.0 tells none
 	Start       uint64 `json:"s,omitempty"` // its life, for others to greet it when they do not know that
 	Nonce       uint32 `json:"o,omitempty"`
+	InForce     uint64 `json:"f,omitempty"` // the level of log kinds in force
 }
 
 func (m meta) encode() ([]byte, error) {
 	b, err := json.Marshal(m)
 	if err == nil && len(b) > maxMeta { // what fitted into release 0.1.0's still has to: a greeting tells the rest
-		m.Start, m.Nonce, m.Version = 0, 0, ""
+		m.Start, m.Nonce, m.InForce, m.Version = 0, 0, 0, ""
 		b, err = json.Marshal(m)
 	}
 	if err != nil {
@@ -77,4 +78,28 @@ func join(host string, port int) string {
 		return ""
 	}
 	return net.JoinHostPort(host, strconv.Itoa(port))
+}
+
+// meta returns what gossip tells of this replica.
+func (r *Replica) meta() meta {
+	m := r.fullMeta()
+	if r.cfg.older != nil && r.cfg.older() {
+		m.Level, m.Start, m.Nonce, m.InForce = 0, 0, 0, 0
+	}
+	return m
+}
+
+func (r *Replica) fullMeta() meta {
+	host, port, err := splitPort(r.cfg.ClusterAdvertise)
+	if err != nil {
+		host, port = r.cfg.ClusterAdvertise, r.cfg.Listener.Addr().(*net.TCPAddr).Port
+	}
+	return meta{
+		ID: r.data.ID, Incarnation: r.journal.begun(), Name: r.data.Name, Cluster: r.whoami().cluster,
+		Version: r.cfg.Version, Expect: r.expects(), Reader: r.cfg.Reader, Apart: r.apart.Load(),
+		Host: r.cfg.ClientHost, TCP: r.cfg.TCPPort, HTTP: r.cfg.HTTPPort,
+		ClusterHost: host, ClusterPort: port, Level: knownLevel,
+		Start: r.lineage.life().Start, Nonce: r.lineage.life().Nonce,
+		InForce: r.registry.State().Level(),
+	}
 }

@@ -48,6 +48,7 @@ type port struct {
 	log      *slog.Logger
 	handle   map[byte]func(net.Conn, peer) // each owns its connection
 	cut      func(id string) bool          // for tests: the network to that replica is cut; may be nil
+	older    func() bool                   // for tests: it speaks as release 0.1.0 does; may be nil
 	book     *book                         // what is known of the others
 	keep     func()                        // has the book written
 	met      func(id string)               // is told of each connection that has come about; it does not block

@@ -89,6 +89,14 @@ func (r *Replica) propose(entry []byte) func(context.Context) error {
 		r.transfers.observe(raft.ErrNotLeader)
 		return func(context.Context) error { return raft.ErrNotLeader }
 	}
+	if err := r.allowed(entry); err != nil {
+		return failed(err)
+	}
+	return r.apply(entry)
+}
+
+// apply hands an entry to Raft, whatever its level.
+func (r *Replica) apply(entry []byte) func(context.Context) error {
 	future := r.raft.Apply(entry, enqueueWait)
 	return func(ctx context.Context) error {
 		err := await(ctx, future)

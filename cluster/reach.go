@@ -100,7 +100,7 @@ func (p *port) dial(ctx context.Context, kind byte, id, address string) (net.Con
 	}
 	ctx, cancel := context.WithTimeout(ctx, greetingTimeout)
 	defer cancel()
-	if !p.book.speaksPlain(id) {
+	if p.speaks() >= helloGreeting && !p.book.speaksPlain(id) {
 		c, err := p.dialAs(ctx, kind, helloGreeting, id, address)
 		if err == nil || !errors.Is(err, errHungUp) || !p.book.hungUp(id) {
 			return c, err
@@ -132,7 +132,7 @@ func (p *port) dialAs(ctx context.Context, kind, version byte, id, address strin
 		err = c.SetDeadline(time.Time{})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("greet replica %.8s… at %s: %w", id, address, errors.Join(err, c.Close()))
+		return nil, fmt.Errorf("greet replica %.8s… at %s: %w", id, address, errors.Join(err, ctx.Err(), c.Close()))
 	}
 	return c, nil
 }
@@ -153,9 +153,12 @@ func (p *port) connect(ctx context.Context, id, address string) (net.Conn, error
 // meet judges a replica by its hello, and learns from it when it is accepted. A newer life is accepted
 // only when the former one does not answer any more: the one that lives stays, the copy goes.
 func (p *port) meet(c net.Conn, id string, said hello) error {
-	done := p.turn(id)
-	defer done()
 	known, v := p.book.judge(id, said)
+	if v != sameLife || said.Start > 0 && known.Life.Start == 0 {
+		done := p.turn(id) // a newer life is judged once, however many connections it opens
+		defer done()
+		known, v = p.book.judge(id, said)
+	}
 	if v == laterLife && p.lives(id, known, said) {
 		v = stillLives
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -108,7 +109,7 @@ func Open(cfg Config) (*Replica, error) {
 	r.waitsFor.Store(new(string))
 	r.registry = fsm.New()
 	r.port = newPort(cfg.Listener, r, r.log)
-	r.port.cut = cfg.cut
+	r.port.cut, r.port.older = cfg.cut, cfg.older
 	r.port.book, err = data.loadBook(data.known().Cluster)
 	if err != nil {
 		r.log.Warn("cannot read what was known of the other replicas", "file", bookFile, "error", err)
@@ -158,6 +159,7 @@ func (r *Replica) start() error {
 	if err := r.startRaft(logger); err != nil {
 		return err
 	}
+	r.cfg.Gossip.deaf = r.cfg.deaf
 	if r.gossip, err = startGossip(r.cfg.Gossip, r.meta, r.unseenServers, r.members, r.book, r.log); err != nil {
 		return err
 	}
@@ -179,24 +181,13 @@ func (r *Replica) connect(logger hclog.Logger) {
 	r.caller = newCaller(r.port)
 	r.answers = newCallServer(r.port, r.calls(), r.log)
 	r.transport = newTransport(newStream(r.port, r.data.ID), newQuiet(logger))
+	r.transport.holder.open = func(index, term uint64) (io.ReadCloser, error) {
+		return openSnapshot(r.stores.snapshots, index, term)
+	}
 	r.transport.holder.signs, r.transport.holder.log, r.transport.fault = r.book, r.log, r.cfg.fault
 	r.router = &router{r: r}
 	r.poker = newPoker(r)
 	r.port.handle[kindJournal] = func(c net.Conn, from peer) { serveJournal(c, from, r.propose) }
-}
-
-func (r *Replica) meta() meta {
-	host, port, err := splitPort(r.cfg.ClusterAdvertise)
-	if err != nil {
-		host, port = r.cfg.ClusterAdvertise, r.cfg.Listener.Addr().(*net.TCPAddr).Port
-	}
-	return meta{
-		ID: r.data.ID, Incarnation: r.journal.begun(), Name: r.data.Name, Cluster: r.whoami().cluster,
-		Version: r.cfg.Version, Expect: r.expects(), Reader: r.cfg.Reader, Apart: r.apart.Load(),
-		Host: r.cfg.ClientHost, TCP: r.cfg.TCPPort, HTTP: r.cfg.HTTPPort,
-		ClusterHost: host, ClusterPort: port, Level: knownLevel,
-		Start: r.lineage.life().Start, Nonce: r.lineage.life().Nonce,
-	}
 }
 
 func (r *Replica) startTasks(logger hclog.Logger) {
@@ -206,7 +197,7 @@ func (r *Replica) startTasks(logger hclog.Logger) {
 	r.sender = newSender(r.journal, r.router, r.level, r.fenced)
 	pilot := r.newPilot(logger.Named("autopilot"))
 	for _, task := range []func(context.Context) error{
-		r.sender.send, r.sender.collect, r.form, r.gossip.keepJoining, r.keepBook, r.greetSeen, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,
+		r.sender.send, r.sender.collect, r.form, r.gossip.keepJoining, r.keepBook, r.greetSeen, r.raiseLevels, r.admit, r.replaceDead, r.remember, r.poker.run, r.claimTerms,
 		r.fresh.leader.run, r.fresh.linearizable.run, r.keepFresh, r.watchConnections,
 		r.sessions.watchSilence, r.watchOrphans, r.watchLeader, r.watchReplicas, r.checkpoints,
 		func(ctx context.Context) error { return r.pilotWhileLeading(ctx, pilot) },

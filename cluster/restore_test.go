@@ -234,6 +234,7 @@ func TestRestoreThatCannotCommit(t *testing.T) {
 	defer g.open()
 	r := openReady(t, cfg)
 	settle(t, r)
+	levelled(t, r)
 	g.hang(r.raft.LastIndex() + 2) // the first of the restore's entries goes through
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

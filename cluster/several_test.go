@@ -338,6 +338,7 @@ func TestIdleClusterWritesNothing(t *testing.T) {
 		s.Ping()
 		all = append(all, s)
 	}
+	levelled(t, c.leader())
 	c.agree()
 	before := c.leader().raft.LastIndex()
 	for range 20 {

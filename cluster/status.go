@@ -55,7 +55,8 @@ type RegistryStatus struct {
 	Sessions    int    `json:"sessions"` // without orphans
 	Orphans     int    `json:"orphans"`
 	Tombstones  int    `json:"tombstones"`
-	Pending     int    `json:"pending"` // changes of this replica that are not applied
+	Pending     int    `json:"pending"`   // changes of this replica that are not applied
+	LogLevel    uint64 `json:"log_level"` // the level of log kinds in force
 }
 
 // Member is a replica as the one that is asked sees it.
@@ -68,8 +69,9 @@ type Member struct {
 	AppliedIndex uint64    `json:"applied_index"`
 	Lag          uint64    `json:"lag"` // entries behind the newest that is known; 0 also when it does not answer
 	Version      string    `json:"version"`
-	GoneMS       int64     `json:"gone_ms"` // since when gossip calls it dead, 0 when it lives
-	Leaving      bool      `json:"leaving"` // or it has left, and waits to be told to join
+	LogLevel     uint64    `json:"log_level"` // of log kinds that it is known to know
+	GoneMS       int64     `json:"gone_ms"`   // since when gossip calls it dead, 0 when it lives
+	Leaving      bool      `json:"leaving"`   // or it has left, and waits to be told to join
 	Addresses    Addresses `json:"addresses"`
 }
 
@@ -134,7 +136,7 @@ func (r *Replica) memberStatus() []Member {
 		}
 		listed[m.ID] = true
 		s := Member{Name: m.Name, ID: m.ID, Role: r.role(m.ID), Alive: m.alive, Version: m.Version,
-			Addresses: m.addresses(m.gossip), Health: "healthy", Leaving: m.Apart}
+			LogLevel: m.Level, Addresses: m.addresses(m.gossip), Health: "healthy", Leaving: m.Apart}
 		switch {
 		case !m.alive:
 			s.Health, s.GoneMS = "gone", max(1, time.Since(m.gone).Milliseconds())
@@ -145,7 +147,7 @@ func (r *Replica) memberStatus() []Member {
 	}
 	for id := range servers {
 		if !listed[id] {
-			all = append(all, Member{Name: r.nameOf(id), ID: id, Role: r.role(id), Health: "not seen"})
+			all = append(all, r.unseenMember(id))
 		}
 	}
 	r.askMembers(all)
@@ -153,6 +155,18 @@ func (r *Replica) memberStatus() []Member {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
 	})
 	return all
+}
+
+// unseenMember returns what the book knows of a server that gossip has not heard of. It is alive when
+// there was a sign of life over the cluster port.
+func (r *Replica) unseenMember(id string) Member {
+	known, _ := r.book.get(id)
+	m := Member{Name: r.nameOf(id), ID: id, Role: r.role(id), Health: "not seen", Alive: known.heardLately(time.Now()),
+		Version: known.Version, LogLevel: known.Level, Addresses: known.lastKnown()}
+	if m.Alive {
+		m.Health = "not in gossip"
+	}
+	return m
 }
 
 // askMembers fills in how far each living member is; all are asked at once.
@@ -194,7 +208,7 @@ func registryStatus(s *fsm.State) RegistryStatus {
 	return RegistryStatus{
 		Index: s.Index(), Fingerprint: s.Fingerprint().String(),
 		Topics: c.Topics, Channels: c.Channels, Producers: c.Producers,
-		Sessions: c.Sessions, Orphans: c.Orphans, Tombstones: c.Tombstones,
+		Sessions: c.Sessions, Orphans: c.Orphans, Tombstones: c.Tombstones, LogLevel: s.Level(),
 	}
 }
 
@@ -225,7 +239,7 @@ func (r *Replica) Ready() (ok bool, reason string) {
 		started: r.journal.applied.Load() > 0, outside: r.outside(), isolated: r.isolated.Load(),
 		diverges: r.diverges.Load(), stopped: r.raft.State() == raft.Shutdown,
 		age: r.age(), isolation: r.cfg.IsolationTimeout,
-	}.verdict()
+	}.isReady()
 }
 
 // outside reports whether this replica, as far as it knows, has been taken out of its cluster.

@@ -18,6 +18,7 @@ func TestStatus(t *testing.T) {
 	register(t, session(t, r, 1), "topic", "channel")
 	change(t, r, fsm.Tombstone("topic", "nsqd-1:4151"))
 	settle(t, r)
+	levelled(t, r)
 	addresses := Addresses{TCP: "h:4160", HTTP: "h:4161", Cluster: r.port.listener.Addr().String(),
 		Gossip: r.gossip.address}
 	state := r.registry.State()
@@ -27,9 +28,9 @@ func TestStatus(t *testing.T) {
 		Role: "leader", Leader: "r1", Term: term, Ready: true, CommitIndex: state.Index(), AppliedIndex: state.Index(),
 		Incarnation: identityOf(t, cfg.DataPath).Incarnation, Addresses: addresses,
 		Registry: RegistryStatus{Index: state.Index(), Fingerprint: state.Fingerprint().String(),
-			Topics: 1, Channels: 1, Producers: 1, Sessions: 1, Tombstones: 1},
+			Topics: 1, Channels: 1, Producers: 1, Sessions: 1, Tombstones: 1, LogLevel: knownLevel},
 		Members: []Member{{Name: "r1", ID: r.ID(), Role: "leader", Alive: true, Health: "healthy",
-			AppliedIndex: state.Index(), Version: "1.2.3", Addresses: addresses}},
+			AppliedIndex: state.Index(), Version: "1.2.3", LogLevel: knownLevel, Addresses: addresses}},
 	}
 	if got := r.Status(); !reflect.DeepEqual(got, want) {
 		t.Errorf("status\n%+v, want\n%+v", got, want)
@@ -78,8 +79,8 @@ func TestStatusFields(t *testing.T) {
 	const addresses = `{"tcp":"","http":"","cluster":"","gossip":""}`
 	want := `{"name":"","id":"","version":"","cluster_id":"","role":"","reader":false,"leader":"","term":0,"ready":false,"reason":"","waiting_for":"",` +
 		`"commit_index":0,"applied_index":0,"last_contact_ms":0,"incarnation":0,"divergences":0,"addresses":` + addresses + `,` +
-		`"registry":{"index":0,"fingerprint":"","topics":0,"channels":0,"producers":0,"sessions":0,"orphans":0,"tombstones":0,"pending":0},` +
-		`"members":[{"name":"","id":"","role":"","alive":false,"health":"","applied_index":0,"lag":0,"version":"","gone_ms":0,"leaving":false,"addresses":` + addresses + `}]}`
+		`"registry":{"index":0,"fingerprint":"","topics":0,"channels":0,"producers":0,"sessions":0,"orphans":0,"tombstones":0,"pending":0,"log_level":0},` +
+		`"members":[{"name":"","id":"","role":"","alive":false,"health":"","applied_index":0,"lag":0,"version":"","log_level":0,"gone_ms":0,"leaving":false,"addresses":` + addresses + `}]}`
 	if string(raw) != want {
 		t.Errorf("status is\n%s, want\n%s", raw, want)
 	}

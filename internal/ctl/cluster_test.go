@@ -149,8 +149,8 @@ func TestLeave(t *testing.T) {
 		{"the others are silent", "r1 is out of cluster c1\nNone of the others could be asked from here; they were:\n" + table + "b\nr3       voter   gone     b\n", "leave",
 			standing("9", "", "none", ""), hangUp},
 		{"in JSON", `{"name":"r1","id":"1","remain":[` +
-			`{"name":"r2","id":"2","role":"leader","alive":true,"health":"healthy","leaving":false,"applied_index":0,"lag":0,"last_contact_ms":0,"gone_ms":0,"version":"","addresses":{"tcp":"","http":"h2:4161","cluster":"","gossip":""}},` +
-			`{"name":"r3","id":"3","role":"voter","alive":false,"health":"gone","leaving":false,"applied_index":0,"lag":0,"last_contact_ms":0,"gone_ms":0,"version":"","addresses":{"tcp":"","http":"h2:4161","cluster":"","gossip":""}}],"seen_out":true}` + "\n",
+			`{"name":"r2","id":"2","role":"leader","alive":true,"health":"healthy","leaving":false,"applied_index":0,"lag":0,"last_contact_ms":0,"gone_ms":0,"version":"","log_level":0,"addresses":{"tcp":"","http":"h2:4161","cluster":"","gossip":""}},` +
+			`{"name":"r3","id":"3","role":"voter","alive":false,"health":"gone","leaving":false,"applied_index":0,"lag":0,"last_contact_ms":0,"gone_ms":0,"version":"","log_level":0,"addresses":{"tcp":"","http":"h2:4161","cluster":"","gossip":""}}],"seen_out":true}` + "\n",
 			"-o json leave --force", standing("9", "", "none", ""), with("")},
 	} {
 		t.Run(c.name, func(t *testing.T) {

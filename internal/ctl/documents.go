@@ -25,7 +25,7 @@ type Status struct {
 	WaitingFor    string         `json:"waiting_for"` // why it is not part of a cluster yet
 	CommitIndex   uint64         `json:"commit_index"`
 	AppliedIndex  uint64         `json:"applied_index"`
-	LastContactMS int64          `json:"last_contact_ms"` // since it heard the leader; 0 on the leader, -1 when never
+	LastContactMS int64          `json:"last_contact_ms"` // since it had last caught up with the leader; 0 on the leader, -1 when never
 	Addresses     Addresses      `json:"addresses"`
 	Registry      RegistryCounts `json:"registry"`
 	Members       []Member       `json:"members"`
@@ -49,7 +49,8 @@ type RegistryCounts struct {
 	Sessions    int    `json:"sessions"`
 	Orphans     int    `json:"orphans"`
 	Tombstones  int    `json:"tombstones"`
-	Pending     int    `json:"pending"` // changes of this replica that are not applied yet
+	Pending     int    `json:"pending"`   // changes of this replica that are not applied yet
+	LogLevel    uint64 `json:"log_level"` // the level of log kinds in force
 }
 
 // Member is a replica as the one that was asked sees it.
@@ -65,6 +66,7 @@ type Member struct {
 	LastContactMS int64     `json:"last_contact_ms"` // since it was heard; 0 when it just answered
 	GoneMS        int64     `json:"gone_ms"`         // since it is called dead; 0 when it is alive
 	Version       string    `json:"version"`
+	LogLevel      uint64    `json:"log_level"` // of log kinds that it knows
 	Addresses     Addresses `json:"addresses"`
 }
 

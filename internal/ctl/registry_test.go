@@ -95,9 +95,9 @@ Addresses    nsqd h1:4160, HTTP h1:4161
 `+table, "")
 	lookupctl(t, a, "-o", "json", "status").want(t, 0, statusJSON+"\n", "")
 	lookupctl(t, a, "-o", "json", "members").want(t, 0, `{"asked":"r1","leader":"r1","term":3,"commit_index":123,"voters":3,"voters_alive":2,"quorum":2,"members":[`+
-		`{"name":"r1","id":"1","role":"leader","alive":true,"health":"healthy","leaving":false,"applied_index":123,"lag":0,"last_contact_ms":0,"gone_ms":0,"version":"0.1.0","addresses":{"tcp":"h1:4160","http":"h1:4161","cluster":"","gossip":""}},`+
-		`{"name":"r2","id":"2","role":"voter","alive":true,"health":"healthy","leaving":false,"applied_index":100,"lag":23,"last_contact_ms":0,"gone_ms":0,"version":"0.1.0","addresses":{"tcp":"h2:4160","http":"h2:4161","cluster":"","gossip":""}},`+
-		`{"name":"r3","id":"3","role":"voter","alive":false,"health":"gone","leaving":false,"applied_index":0,"lag":0,"last_contact_ms":0,"gone_ms":192000,"version":"0.1.0","addresses":{"tcp":"","http":"","cluster":"","gossip":""}}]}`+"\n", "")
+		`{"name":"r1","id":"1","role":"leader","alive":true,"health":"healthy","leaving":false,"applied_index":123,"lag":0,"last_contact_ms":0,"gone_ms":0,"version":"0.1.0","log_level":0,"addresses":{"tcp":"h1:4160","http":"h1:4161","cluster":"","gossip":""}},`+
+		`{"name":"r2","id":"2","role":"voter","alive":true,"health":"healthy","leaving":false,"applied_index":100,"lag":23,"last_contact_ms":0,"gone_ms":0,"version":"0.1.0","log_level":0,"addresses":{"tcp":"h2:4160","http":"h2:4161","cluster":"","gossip":""}},`+
+		`{"name":"r3","id":"3","role":"voter","alive":false,"health":"gone","leaving":false,"applied_index":0,"lag":0,"last_contact_ms":0,"gone_ms":192000,"version":"0.1.0","log_level":0,"addresses":{"tcp":"","http":"","cluster":"","gossip":""}}]}`+"\n", "")
 }
 
 func TestStatusWithoutLeader(t *testing.T) {

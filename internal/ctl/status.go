@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -77,7 +78,7 @@ func statusRows(s *Status) [][]cell {
 	if s.Leader == "" {
 		row("Leader", bad, "none is known")
 	} else {
-		row("Leader", plain, "%s, in term %d%s", s.Leader, s.Term, heard(s))
+		row("Leader", plain, "%s, in term %d%s", s.Leader, s.Term, caughtUp(s))
 	}
 	if s.Ready {
 		row("Ready", good, "yes")
@@ -87,8 +88,8 @@ func statusRows(s *Status) [][]cell {
 	if s.WaitingFor != "" {
 		row("Waiting for", bad, "%s", s.WaitingFor)
 	}
-	row("Log", plain, "committed up to %d, applied up to %d", s.CommitIndex, s.AppliedIndex)
 	r := s.Registry
+	row("Log", plain, "committed up to %d, applied up to %d%s", s.CommitIndex, s.AppliedIndex, kinds(r.LogLevel))
 	row("Registry", plain, "%s, %s, %s from %s", count(r.Topics, "topic", "topics"), count(r.Channels, "channel", "channels"),
 		count(r.Producers, "producer", "producers"), count(r.Sessions, "session", "sessions"))
 	row("", plain, "%s, %s, %s", count(r.Orphans, "orphan", "orphans"), count(r.Tombstones, "tombstone", "tombstones"),
@@ -99,14 +100,22 @@ func statusRows(s *Status) [][]cell {
 	return rows
 }
 
-func heard(s *Status) string {
+// kinds tells the level in force, unless it is that of the first release.
+func kinds(level uint64) string {
+	if level == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", kinds of level %d", level)
+}
+
+func caughtUp(s *Status) string {
 	switch {
 	case s.Role == roleLeader:
 		return ""
 	case s.LastContactMS < 0:
-		return ", not heard yet"
+		return ", not caught up yet"
 	}
-	return ", heard " + humanDuration(millis(s.LastContactMS)) + " ago"
+	return ", caught up " + humanDuration(millis(s.LastContactMS)) + " ago"
 }
 
 func (p *program) members(ctx context.Context, _ []string) error {
@@ -127,6 +136,9 @@ func writeMembers(pg *page, s *Status) {
 	}
 	pg.table(rows)
 	pg.line("")
+	if behind := s.belowTheNewest(); behind != "" {
+		pg.line("Level %d of log kinds is in force: %s.", s.Registry.LogLevel, behind)
+	}
 	voters, alive, needed := s.quorum()
 	switch {
 	case voters == 0:
@@ -138,6 +150,25 @@ func writeMembers(pg *page, s *Status) {
 	default:
 		pg.line("%s leads; %d of %s alive, changes need %d.", s.Leader, alive, count(voters, "voter", "voters"), needed)
 	}
+}
+
+// belowTheNewest says which replicas keep a level of log kinds that others know from being in force, ""
+// for none.
+func (s *Status) belowTheNewest() string {
+	var newest uint64
+	for _, m := range s.Members {
+		newest = max(newest, m.LogLevel)
+	}
+	var old []string
+	for _, m := range s.Members {
+		if m.Role != roleNone && m.LogLevel < newest {
+			old = append(old, m.Name)
+		}
+	}
+	if len(old) == 0 || newest <= s.Registry.LogLevel {
+		return ""
+	}
+	return strings.Join(old, ", ") + " must be upgraded before level " + strconv.FormatUint(newest, 10) + " can be"
 }
 
 // farBehind is more than is on its way at any moment.

@@ -154,7 +154,7 @@ func TestVersion(t *testing.T) {
 			t.Errorf("%s: %q", arg, r.stdout.String())
 		}
 	}
-	(&run{}).do(t, "-o", "json", "version").want(t, 0, `{"version":"0.1.0"}`+"\n", "")
+	(&run{}).do(t, "-o", "json", "version").want(t, 0, `{"version":"0.2.0"}`+"\n", "")
 }
 
 func TestCompletion(t *testing.T) {

@@ -66,7 +66,7 @@ func TestUndescribedRoutesAndParametersAreFound(t *testing.T) {
 
 func TestUndescribedFieldsAreFound(t *testing.T) {
 	src := with(t, func(s *sources, o *source) { s.cluster = o }, "type Status struct {\nName string `json:\"name\"`\nMood string `json:\"mood\"`\n}\n"+
-		`func Ready() (bool, string) { return false, "is sad" }`)
+		`func isReady() (bool, string) { return false, "is sad" }`)
 	_, err := statusRows(src.cluster)
 	wantError(t, err, "what mood of /cluster/status means", "registry is in statusMeanings(), but not")
 	_, err = unreadyRows(src.cluster)

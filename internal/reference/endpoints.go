@@ -30,7 +30,7 @@ func registryReads() map[string]endpoint {
 	topic := param{"topic", true, "name of the topic; `*` means all of them"}
 	return map[string]endpoint{
 		"GET /ping": {answer: "OK"},
-		"GET /info": {answer: `{"version":"0.1.0","name":"r1","id":"9dfb1364867317d12cc32452a4a68d8c"}`},
+		"GET /info": {answer: `{"version":"0.2.0","name":"r1","id":"9dfb1364867317d12cc32452a4a68d8c"}`},
 		"GET /lookup": {
 			params: append([]param{topic}, readParams()...),
 			answer: `{"channels":["archive"],"producers":[` + exampleProducer + `}]}`,
@@ -65,7 +65,7 @@ func registryReads() map[string]endpoint {
 func readParams() []param {
 	return []param{
 		{"consistency", false, "what the answer may miss: `local`, `leader` or `linearizable`; `-read-consistency` says what it is without"},
-		{"max_stale", false, "refuse a local read when this replica heard of the leader longer ago than that, like 5s"},
+		{"max_stale", false, "refuse a local read when the answer may lack what was committed longer ago than that, like 5s"},
 		{"index", false, "answer when this has changed after that `X-Raftlookup-Index`"},
 		{"wait", false, "but no later than that, like 30s, which it is without; 10m at most"},
 	}

@@ -17,8 +17,9 @@ const httpHead = "Every replica serves all of it, on `-http-address`. The paths 
 	"Parameters are taken from the query, also with POST; what is not known there is ignored.\n\n" +
 	"/lookup, /topics, /channels and /nodes say how fresh they are: `X-Raftlookup-Index` (since when the answer is as it is; give it\n" +
 	"as `index` to wait for the next change), `X-Raftlookup-Applied-Index` (how far this replica is), `X-Raftlookup-Leader` (a name),\n" +
-	"`X-Raftlookup-Last-Contact` (milliseconds since it heard that one; 0 on the leader, -1 when never), `X-Raftlookup-Consistency`\n" +
-	"(the level that the answer has), and `ETag`, for `If-None-Match`; it is the same on all replicas. docs/reads.md explains the levels.\n\n" +
+	"`X-Raftlookup-Last-Contact` (milliseconds; what was committed longer ago is in the answer; 0 on the leader, -1 when nothing is\n" +
+	"known), `X-Raftlookup-Consistency` (the level that the answer has), `X-Raftlookup-Unconfirmed: true` (/channels that no majority has\n" +
+	"confirmed), and `ETag`, for `If-None-Match`; it is the same on all replicas. docs/reads.md explains the levels.\n\n" +
 	"An error is answered `{\"message\":\"…\"}` with a word that programs may compare; what the cluster refuses has a `reason` beside\n" +
 	"it, a sentence for operators. Any route may answer 404 NOT_FOUND for a path that there is not, 405\n" +
 	"METHOD_NOT_ALLOWED, 500 INTERNAL_ERROR, and a redirect (301, with POST 307) when there is a slash too many at the path's end."

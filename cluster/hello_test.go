@@ -1,0 +1,93 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// When a replica has accepted a newer life, what the former one has still open ends, because it was
+// judged when it was opened.
+func TestConnectionsOfAFormerLifeEnd(t *testing.T) {
+	r := openReady(t, testConfig(t.TempDir()))
+	as := func(l lineage) (*port, net.Conn) {
+		p := newPort(noListener{}, livingAs{identity0{"other", r.whoami().cluster}, l}, r.log)
+		t.Cleanup(func() { p.drop(); p.wait() })
+		c, err := p.dial(t.Context(), kindCall, r.ID(), r.port.listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p, c
+	}
+	first := lineage{}.next()
+	_, former := as(first)
+	as(first.next())
+	if err := former.SetReadDeadline(time.Now().Add(soon)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := former.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the former life's connection stays: %v", err)
+	}
+	p := newPort(noListener{}, livingAs{identity0{"other", r.whoami().cluster}, first}, r.log)
+	if c, err := p.dial(t.Context(), kindCall, r.ID(), r.port.listener.Addr().String()); err == nil {
+		_ = c.Close()
+		t.Error("the former life is taken again")
+	}
+}
+
+// livingAs is a stranger of that lineage.
+type livingAs struct {
+	identity0
+	lineage lineage
+}
+
+func (l livingAs) hello() hello { return hello{Name: "other", lineage: l.lineage} }
+
+// A name and addresses that fit into what release 0.1.0 tells by gossip still fit.
+func TestGossipHasRoomForWhatFittedBefore(t *testing.T) {
+	m := meta{ID: randomID(), Incarnation: 1 << 40, Cluster: randomID(), Version: "0.1.0", Expect: 3, Host: "h", TCP: 4160, HTTP: 4161,
+		ClusterHost: "k", ClusterPort: 4162}
+	for n := range maxMeta {
+		m.Name = strings.Repeat("n", n+1)
+		if b, err := json.Marshal(m); err != nil || len(b) > maxMeta {
+			return
+		}
+		with := m
+		with.Level, with.Start, with.Nonce, with.InForce = 1, 12345, 1<<32-1, 1
+		raw, err := with.encode()
+		if err != nil {
+			t.Fatalf("a name of %d: %v", n+1, err)
+		}
+		if back, err := decodeMeta(raw); err != nil || back.Level != 1 || back.Name != m.Name {
+			t.Fatalf("a name of %d: %v, %+v", n+1, err, back)
+		}
+	}
+}
+
+// What a replica says of itself is bounded, and survives what it does not know.
+func FuzzHello(f *testing.F) {
+	f.Add([]byte(`{"name":"a","start":3,"nonces":[1,2,3],"last":9,"new":{"x":1}}`))
+	f.Add([]byte(`{"reason":"no","history":true,"hello":{"start":1,"nonces":[1]}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		framed := append([]byte{byte(len(data) >> 8), byte(len(data))}, data...)
+		var h hello
+		if err := readMessage(strings.NewReader(string(framed)), &h); err == nil && h.cut().sound() == nil {
+			known := peerRecord{Life: life{2, 2}, Acked: 5}
+			v := judge(known, h.lineage, h.Last)
+			if text := v.explain(known, h.cut()); v.refuses() && text == "" {
+				t.Error("refused without a word")
+			}
+			if raw, err := json.Marshal(h); err != nil || len(raw) == 0 {
+				t.Error(err)
+			}
+		}
+		var a answer
+		if readMessage(strings.NewReader(string(framed)), &a) == nil {
+			_ = a.err()
+		}
+	})
+}
