@@ -185,7 +185,7 @@ func greetPlainly(c net.Conn, b []byte) error {
 	}
 	reason, err := readText(c)
 	if err == nil && reason != "" {
-		err = fmt.Errorf("refused: %s", reason)
+		err = fmt.Errorf("%s%s", refusedBy, reason)
 	}
 	return err
 }

@@ -56,8 +56,11 @@ func (a answer) err() error {
 	case a.History:
 		return &errHistory{a.Reason}
 	}
-	return fmt.Errorf("refused: %s", a.Reason)
+	return fmt.Errorf("%s%s", refusedBy, a.Reason)
 }
+
+// refusedBy begins the error of a greeting that the other side has refused.
+const refusedBy = "refused: "
 
 // appendMessage appends a message: its length in two bytes, and JSON.
 func appendMessage(b []byte, m any) ([]byte, error) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,7 @@ const (
 	holdMin     = 100 * time.Millisecond
 	holdMax     = 200 * time.Millisecond
 	holdSpacing = 20 * time.Millisecond // between two attempts, however many signs of life there are
+	holdRefused = time.Second           // after a refusal; a heartbeat that succeeds ends it, too
 	holdTell    = time.Minute           // between two lines of the log about one replica
 )
 
@@ -103,7 +105,7 @@ func (t *transport) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, req
 			return nil
 		}
 		err = cmp.Or(err, errRejected)
-		if t.holder.open == nil || !t.holder.stands(id, req.Term) || !t.holder.pause(alive) {
+		if t.holder.open == nil || !t.holder.stands(id, req.Term) || !t.holder.pause(alive, holdFor(err)) {
 			return err
 		}
 		closeSnapshot(again)
@@ -177,10 +179,19 @@ func (t *transport) appendHeld(id raft.ServerID, to raft.ServerAddress, req *raf
 			return err
 		}
 		w.failed(err)
-		if !t.holder.pause(alive) {
+		if !t.holder.pause(alive, holdFor(err)) {
 			return err
 		}
 	}
+}
+
+// holdFor returns how long to wait after an attempt that failed like that.
+func holdFor(err error) time.Duration {
+	var history *errHistory
+	if errors.As(err, &history) || strings.Contains(err.Error(), refusedBy) {
+		return holdRefused
+	}
+	return holdMin + rand.N(holdMax-holdMin)
 }
 
 // rejected reports whether a follower has answered that it could not write the entries. It answers
@@ -189,8 +200,8 @@ func rejected(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) 
 	return !resp.Success && !resp.NoRetryBackoff && resp.Term <= req.Term
 }
 
-// pause waits until the next attempt is due; false when the transport closes.
-func (h *holder) pause(alive <-chan struct{}) bool {
+// pause waits that long, or for a sign of life; false when the transport closes.
+func (h *holder) pause(alive <-chan struct{}, wait time.Duration) bool {
 	spaced := time.NewTimer(holdSpacing)
 	defer spaced.Stop()
 	select {
@@ -198,7 +209,7 @@ func (h *holder) pause(alive <-chan struct{}) bool {
 	case <-h.ended:
 		return false
 	}
-	due := time.NewTimer(holdMin - holdSpacing + rand.N(holdMax-holdMin))
+	due := time.NewTimer(wait - holdSpacing)
 	defer due.Stop()
 	select {
 	case <-due.C:

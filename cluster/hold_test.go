@@ -209,6 +209,22 @@ func TestWhatIsAHeartbeat(t *testing.T) {
 	}
 }
 
+func TestHoldFor(t *testing.T) {
+	for _, c := range []struct {
+		err      error
+		min, max time.Duration
+	}{
+		{errCut, holdMin, holdMax},
+		{errRejected, holdMin, holdMax},
+		{fmt.Errorf("greet: %w", answer{Reason: "of another cluster"}.err()), holdRefused, holdRefused},
+		{fmt.Errorf("greet: %w", answer{Reason: "an older copy", History: true}.err()), holdRefused, holdRefused},
+	} {
+		if got := holdFor(c.err); got < c.min || got > c.max {
+			t.Errorf("%v: %s", c.err, got)
+		}
+	}
+}
+
 func TestWhatIsRejected(t *testing.T) {
 	req := &raft.AppendEntriesRequest{Term: 3}
 	for _, c := range []struct {

@@ -61,6 +61,7 @@ type port struct {
 	open    map[net.Conn]struct{} // accepted and dialled, until closed
 	ended   bool
 	judging map[string]chan struct{} // by id; closed when it has been judged
+	refused repeats                  // by host, id and reason
 	told    map[string]life          // by id: the life that was refused last
 }
 
@@ -96,12 +97,21 @@ func (p *port) accept(raw net.Conn) {
 	}
 	kind, from, err := p.greeted(c)
 	if err != nil {
-		p.log.Warn("cluster port: refused a connection", "from", raw.RemoteAddr().String(), "error", err)
+		p.logRefused(raw.RemoteAddr(), from.id, err)
 		_ = c.Close()
 		return
 	}
 	p.signOfLife(from.id)
 	p.handle[kind](c, from)
+}
+
+// logRefused logs a connection that was refused. A replica that is refused tries again several times a
+// second.
+func (p *port) logRefused(from net.Addr, id string, err error) {
+	host, _, _ := net.SplitHostPort(from.String())
+	if left, ok := p.refused.pass(time.Now(), host+" "+id+" "+err.Error()); ok {
+		p.log.Warn("cluster port: refused a connection", "from", from.String(), "left_out", left, "error", err)
+	}
 }
 
 // signOfLife notes that a connection with that replica has come about.

@@ -12,14 +12,11 @@ import (
 // quietFor is how long the same failure of Raft with the same replica is kept out of the log.
 const quietFor = 10 * time.Second
 
-// quiet is Raft's logger. Raft logs each heartbeat, call and vote that fails, up to 20 a second for each
-// replica that is down. Of those lines quiet passes on the first, and then one in ten seconds that
-// says how many were left out.
-type quiet struct {
-	hclog.Logger
+// repeats tells which lines of the log repeat: the first of a key passes, and then one in quietFor. Its
+// zero value is ready.
+type repeats struct {
 	mu   sync.Mutex
 	last map[string]quietLine
-	now  func() time.Time
 }
 
 type quietLine struct {
@@ -27,9 +24,34 @@ type quietLine struct {
 	left int // out, since then
 }
 
-func newQuiet(l hclog.Logger) *quiet {
-	return &quiet{Logger: l, last: make(map[string]quietLine), now: time.Now}
+// pass reports whether a line of that key is to be logged now, and how many were left out since the
+// last one.
+func (r *repeats) pass(now time.Time, key string) (left int, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	line := r.last[key]
+	if !line.told.IsZero() && now.Sub(line.told) < quietFor {
+		line.left++
+		r.last[key] = line
+		return 0, false
+	}
+	if r.last == nil || len(r.last) >= maxRecords { // keys that are long gone
+		r.last = make(map[string]quietLine)
+	}
+	r.last[key] = quietLine{told: now}
+	return line.left, true
 }
+
+// quiet is Raft's logger. Raft logs each heartbeat, call and vote that fails, up to 20 a second for each
+// replica that is down. Of those lines quiet passes on the first, and then one in ten seconds that
+// says how many were left out.
+type quiet struct {
+	hclog.Logger
+	repeats repeats
+	now     func() time.Time
+}
+
+func newQuiet(l hclog.Logger) *quiet { return &quiet{Logger: l, now: time.Now} }
 
 // Warn implements hclog.Logger.
 func (q *quiet) Warn(msg string, args ...any) {
@@ -47,26 +69,15 @@ func (q *quiet) Error(msg string, args ...any) {
 
 // pass reports whether a line is to be logged, and with which arguments.
 func (q *quiet) pass(msg string, args []any) ([]any, bool) {
-	key, repeats := quietKey(msg, args)
-	if !repeats {
+	key, known := quietKey(msg, args)
+	if !known {
 		return args, true
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	now, line := q.now(), q.last[key]
-	if !line.told.IsZero() && now.Sub(line.told) < quietFor {
-		line.left++
-		q.last[key] = line
-		return nil, false
+	left, ok := q.repeats.pass(q.now(), key)
+	if left > 0 {
+		args = append(append([]any(nil), args...), "left_out", left)
 	}
-	if len(q.last) >= maxRecords { // ids that are long gone
-		clear(q.last)
-	}
-	q.last[key] = quietLine{told: now}
-	if line.left > 0 {
-		args = append(append([]any(nil), args...), "left_out", line.left)
-	}
-	return args, true
+	return args, ok
 }
 
 // quietKey returns what a failure is and with which replica; false when it is no such line.

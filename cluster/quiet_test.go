@@ -36,3 +36,23 @@ func TestQuietLeavesOutWhatRepeats(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// A replica that is refused all the time does not fill the log of the one that refuses it.
+func TestRefusedConnectionsDoNotFillTheLog(t *testing.T) {
+	said := &logged{}
+	cfg := testConfig(t.TempDir())
+	cfg.Logger = said.logger()
+	r := openReady(t, cfg)
+	stranger := newPort(noListener{}, identity0(peer{"stranger", "another cluster"}), r.log)
+	defer stranger.wait()
+	for range 20 {
+		if c, err := stranger.dial(t.Context(), kindRaft, r.data.ID, r.port.listener.Addr().String()); err == nil {
+			_ = c.Close()
+			t.Fatal("it was let in")
+		}
+	}
+	mustClose(t, r)
+	if n := strings.Count(said.all(), "refused a connection"); n != 1 {
+		t.Errorf("%d lines", n)
+	}
+}
