@@ -65,6 +65,8 @@ func newScene(t *testing.T, replicas int, args ...string) *scene {
 	s.Fleet, err = fleet.Start(s.ctx, lab, suite.programs, replicas, args...)
 	s.must(err)
 	t.Cleanup(s.end)
+	_, err = fleet.Until(s.ctx, backPatience, func() error { return s.LevelInForce(s.ctx) })
+	s.must(err)
 	s.watch = s.Watch(s.ctx)
 	return s
 }
