@@ -77,6 +77,7 @@ func TestBackAfterKill(t *testing.T) {
 				s.Errorf("ready without what was made before: %v", err)
 			}
 			s.within("its own change goes through", time.Second, backPatience, func() error { return s.commits(follower) })
+			s.hold(time.Second)
 			s.judge(fresh, started)
 			s.noneMissing()
 		})

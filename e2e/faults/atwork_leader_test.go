@@ -36,14 +36,14 @@ func handOver(t *testing.T, cut time.Duration, args ...string) {
 	leaders := s.followLeaders(middle)
 	heal := s.cut(netlab.Between(leader.Node, follower.Node))
 	end := time.Now().Add(cut)
-	s.within("the replica that all reach leads", 10*time.Second, cut, func() error {
+	s.within("the replica that all reach leads", 10*time.Second, backPatience, func() error {
 		status, err := follower.Status(s.ctx)
 		if err == nil && status.Leader != middle.Name() {
 			err = fmt.Errorf("%s says that %q leads", follower.Name(), status.Leader)
 		}
 		return err
 	})
-	s.within("all commit during the cut", time.Second, cut, func() error { return s.commits(s.Replicas...) })
+	s.within("all commit during the cut", time.Second, 2*time.Second, func() error { return s.commits(s.Replicas...) })
 	s.hold(time.Until(end))
 	heal()
 	s.hold(5 * time.Second)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -65,6 +66,8 @@ func newScene(t *testing.T, replicas int, args ...string) *scene {
 	s.Fleet, err = fleet.Start(s.ctx, lab, suite.programs, replicas, args...)
 	s.must(err)
 	t.Cleanup(s.end)
+	_, err = fleet.Until(s.ctx, backPatience, func() error { return s.LevelInForce(s.ctx) })
+	s.must(err)
 	s.watch = s.Watch(s.ctx)
 	return s
 }
@@ -85,16 +88,24 @@ func needsLab(t *testing.T) {
 func (s *scene) end() {
 	s.Fleet.Close()
 	for _, r := range s.Replicas {
-		log := r.Process.Tail(10000)
+		log := r.Process.Tail(100000)
 		for _, bad := range []string{"panic: ", "fatal error: ", "WARNING: DATA RACE"} {
 			if at := strings.Index(log, bad); at >= 0 {
 				s.Errorf("%s wrote %s", r.Name(), log[at:min(at+4000, len(log))])
 			}
 		}
 		if s.Failed() {
-			s.Logf("%s:\n%s", r.Name(), r.Process.Tail(15))
+			s.Logf("%s:\n%s", r.Name(), withoutRequests(log, 15))
 		}
 	}
+}
+
+// withoutRequests returns the last lines of a log, but for those of HTTP requests: tests ask all the time.
+func withoutRequests(log string, lines int) string {
+	all := slices.DeleteFunc(strings.Split(log, "\n"), func(line string) bool {
+		return strings.Contains(line, " GET /") || strings.Contains(line, " POST /")
+	})
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
 func (s *scene) must(err error) {

@@ -18,7 +18,7 @@ func TestCutReplica(t *testing.T) {
 	eachRole(t, func(s *scene, r *fleet.Replica) {
 		s.nsqds(4, r)
 		heal := s.cut(s.Isolate(r))
-		s.hold(30 * time.Second) // the isolation timeout
+		s.hold(32 * time.Second) // the isolation timeout is 30 s
 		_, err := fleet.Until(s.ctx, backPatience, func() error { return s.isolated(r) })
 		s.must(err)
 		s.hold(time.Second)

@@ -89,6 +89,23 @@ func (f *Fleet) Leader(ctx context.Context) (*Replica, error) {
 	return f.replica(leader)
 }
 
+// LevelInForce returns nil when at each replica the highest level of log kinds that any replica knows is in force: a
+// cluster whose replicas are all of one version gets there soon after it has formed.
+func (f *Fleet) LevelInForce(ctx context.Context) error {
+	for _, r := range f.Replicas {
+		s, err := r.Status(ctx)
+		if err != nil {
+			return err
+		}
+		for _, m := range s.Members {
+			if m.LogLevel > s.Registry.LogLevel {
+				return fmt.Errorf("%s: level %d is in force, a member knows %d", r.Name(), s.Registry.LogLevel, m.LogLevel)
+			}
+		}
+	}
+	return nil
+}
+
 func (f *Fleet) replica(name string) (*Replica, error) {
 	for _, r := range f.Replicas {
 		if r.Name() == name {

@@ -100,6 +100,12 @@ type Status struct {
 	Term         uint64
 	CommitIndex  uint64 `json:"commit_index"`
 	AppliedIndex uint64 `json:"applied_index"`
+	Registry     struct {
+		LogLevel uint64 `json:"log_level"` // of log kinds, in force
+	}
+	Members []struct {
+		LogLevel uint64 `json:"log_level"` // that the member knows
+	}
 }
 
 // Status asks for /cluster/status.

@@ -28,8 +28,7 @@ type Watcher struct {
 	seen     map[*Nsqd]time.Time // last, anywhere
 	gaps     map[place]*gap
 	absences []Absence
-	polls    int           // answers of 200 and 404
-	pause    time.Duration // the longest time without one of a replica that gave one before
+	polls    int // answers of 200 and 404
 }
 
 // place is where an nsqd may be missing: at a replica, from /lookup or from /nodes with the nsqd's own topic.
@@ -97,15 +96,10 @@ func (w *Watcher) LastSeen(n *Nsqd) time.Time {
 func (w *Watcher) follow(ctx context.Context, r *Replica) {
 	tick := time.NewTicker(Interval)
 	defer tick.Stop()
-	var answered time.Time
 	for i := 0; ; i++ {
-		asked := time.Now()
-		ok := w.look(ctx, r, "/lookup", "/lookup?topic="+Common)
+		w.look(ctx, r, "/lookup", "/lookup?topic="+Common)
 		if i%nodesEvery == 0 {
 			w.look(ctx, r, "/nodes", "/nodes")
-		}
-		if ok {
-			w.answered(asked, &answered)
 		}
 		select {
 		case <-tick.C:
@@ -115,29 +109,18 @@ func (w *Watcher) follow(ctx context.Context, r *Replica) {
 	}
 }
 
-func (w *Watcher) answered(asked time.Time, before *time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.polls++
-	if !before.IsZero() {
-		w.pause = max(w.pause, asked.Sub(*before))
-	}
-	*before = asked
-}
-
-// look asks once, and returns whether there was an answer that says something.
-func (w *Watcher) look(ctx context.Context, r *Replica, listing, path string) bool {
+// look asks once.
+func (w *Watcher) look(ctx context.Context, r *Replica, listing, path string) {
 	asked := time.Now()
 	a, err := r.Get(ctx, path)
 	if err != nil || a.Status != http.StatusOK && a.Status != http.StatusNotFound {
-		return false
+		return
 	}
 	var rows listed
 	if a.Status == http.StatusOK && json.Unmarshal(a.Body, &rows) != nil {
-		return false
+		return
 	}
 	w.note(r, listing, rows, asked, time.Now())
-	return true
 }
 
 // listed is the body of /lookup and of /nodes.
@@ -159,9 +142,11 @@ func (l listed) has(n *Nsqd, listing string) bool {
 	return false
 }
 
+// note keeps book of one answer, to a question that was asked at one time and answered by another.
 func (w *Watcher) note(r *Replica, listing string, rows listed, asked, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.polls++
 	for n, since := range w.since {
 		at, there := place{n, r, listing}, rows.has(n, listing)
 		if there {
@@ -191,9 +176,8 @@ func (w *Watcher) close(at place, end time.Time) {
 
 // Sightings is what a watcher has seen.
 type Sightings struct {
-	Absences []Absence     // the longest first
-	Polls    int           // answers that say something
-	Pause    time.Duration // the longest time between two of a replica: pauses and kills of it count
+	Absences []Absence // the longest first
+	Polls    int       // answers that say something
 }
 
 // Longest is the longest absence.
@@ -222,7 +206,7 @@ func (w *Watcher) Stop() Sightings {
 		w.close(at, open.last)
 	}
 	slices.SortFunc(w.absences, func(a, b Absence) int { return int(b.Length - a.Length) })
-	return Sightings{Absences: w.absences, Polls: w.polls, Pause: w.pause}
+	return Sightings{Absences: w.absences, Polls: w.polls}
 }
 
 // listedEverywhere returns nil when every replica lists the nsqd with its topics.
