@@ -200,11 +200,12 @@ func TestCopyOfLiveReplica(t *testing.T) {
 func TestRefusedCopyStaysRefused(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3)
+	eventually(t, clusterPatience, func() error { return c.hasLevel(1) })
+	c.agree(t) // nothing is written from here on, so that the copy lacks nothing
 	live := c.follower(t)
 	live.pause(t)
 	copied := live.copyData(t)
 	live.resume(t)
-	c.agree(t)
 	clone := &replica{data: copied, common: append([]string{"-join", c.gossip()}, defaultTimes...)}
 	clone.move(t, live.name)
 	clone.launch(t)
