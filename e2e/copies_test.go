@@ -195,6 +195,31 @@ func TestCopyOfLiveReplica(t *testing.T) {
 	}
 }
 
+// TestRefusedCopyStaysRefused starts a copy again and again, as a service manager does, while the replica that it was
+// taken from stands still for a while. What was refused once does not take its place.
+func TestRefusedCopyStaysRefused(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3)
+	eventually(t, clusterPatience, func() error { return c.hasLevel(1) })
+	c.agree(t) // nothing is written from here on, so that the copy lacks nothing
+	live := c.follower(t)
+	live.pause(t)
+	copied := live.copyData(t)
+	live.resume(t)
+	clone := &replica{data: copied, common: append([]string{"-join", c.gossip()}, defaultTimes...)}
+	clone.move(t, live.name)
+	clone.launch(t)
+	c.refusesCopy(t, clone)
+	live.pause(t)
+	for range 3 {
+		clone.launch(t)
+		c.refusesCopy(t, clone)
+	}
+	live.resume(t)
+	c.agree(t)
+	c.allRun(t)
+}
+
 // TestDataPathMoves copies a data path to another place and starts it there, while the first one is down: that is a
 // move. Whatever starts from the first one afterwards is the copy, and is refused.
 func TestDataPathMoves(t *testing.T) {

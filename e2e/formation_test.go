@@ -255,6 +255,8 @@ func TestClusterGrows(t *testing.T) {
 func TestClusterIdle(t *testing.T) {
 	t.Parallel()
 	w := newCrowd(t, newCluster(t, 3), 6)
+	eventually(t, clusterPatience, func() error { return w.hasLevel(1) }) // the last entry of a new cluster
+	w.agree(t)
 	before, err := w.caughtUp()
 	if err != nil {
 		t.Fatal(err)
