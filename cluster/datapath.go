@@ -115,6 +115,12 @@ func (d *dataPath) sync() error {
 // removeLeftovers deletes snapshots that were not finished, and what is left of those that were removed:
 // the library never does. verify has found that none of them is the newest.
 func (d *dataPath) removeLeftovers() error {
+	incoming, _ := filepath.Glob(d.file(incomingPattern))
+	for _, path := range incoming {
+		if err := os.Remove(path); err != nil {
+			return dataError(d.dir, "cannot remove an unfinished snapshot: %w: %s", err, checkDisk)
+		}
+	}
 	folders, err := d.snapshotFolders()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -84,6 +84,7 @@ func (p *port) answerPlain(c net.Conn, g greeting, refusal error) error {
 		reason = refusal.Error()
 	} else {
 		p.book.plainly(g.from.id)
+		p.belongs(c, g.from.id, life{})
 	}
 	_, err := c.Write(appendText(nil, reason))
 	return errors.Join(refusal, err)

@@ -38,8 +38,12 @@ const (
 	holdMin     = 100 * time.Millisecond
 	holdMax     = 200 * time.Millisecond
 	holdSpacing = 20 * time.Millisecond // between two attempts, however many signs of life there are
-	holdRefused = time.Second           // after a refusal; a heartbeat that succeeds ends it, too
-	holdTell    = time.Minute           // between two lines of the log about one replica
+	// snapshotAgain and snapshotAgainMax are the first and the longest time between two attempts to send a
+	// snapshot. A replica that is not reached is waited for before.
+	snapshotAgain    = 200 * time.Millisecond
+	snapshotAgainMax = 10 * time.Second
+	holdRefused      = time.Second // after a refusal; a heartbeat that succeeds ends it, too
+	holdTell         = time.Minute // between two lines of the log about one replica
 )
 
 var errRejected = errors.New("it does not take the entries")
@@ -92,8 +96,7 @@ func (t *transport) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, req
 	resp *raft.InstallSnapshotResponse, data io.Reader) error {
 	var again io.ReadCloser
 	defer func() { closeSnapshot(again) }()
-	for {
-		alive := t.holder.signs.alive(string(id))
+	for wait := snapshotAgain; ; wait = min(2*wait, snapshotAgainMax) {
 		beat := &raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term, Leader: req.Leader}
 		if err := t.appendHeld(id, to, beat, new(raft.AppendEntriesResponse)); err != nil {
 			return err
@@ -105,7 +108,7 @@ func (t *transport) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, req
 			return nil
 		}
 		err = cmp.Or(err, errRejected)
-		if t.holder.open == nil || !t.holder.stands(id, req.Term) || !t.holder.pause(alive, holdFor(err)) {
+		if t.holder.open == nil || !t.holder.stands(id, req.Term) || !t.holder.pause(nil, wait) {
 			return err
 		}
 		closeSnapshot(again)
@@ -179,6 +182,9 @@ func (t *transport) appendHeld(id raft.ServerID, to raft.ServerAddress, req *raf
 			return err
 		}
 		w.failed(err)
+		if errors.Is(err, errRejected) {
+			alive = nil // it lives, so each heartbeat is a sign of life
+		}
 		if !t.holder.pause(alive, holdFor(err)) {
 			return err
 		}

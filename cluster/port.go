@@ -174,6 +174,21 @@ func (p *port) dropFormer(id string, now life) {
 	}
 }
 
+// dropID closes the connections with the replica of that id.
+func (p *port) dropID(id string) {
+	p.mu.Lock()
+	var all []net.Conn
+	for c := range p.open {
+		if t, ok := c.(*trackedConn); ok && t.id == id {
+			all = append(all, c)
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range all {
+		_ = c.Close()
+	}
+}
+
 // Close implements net.Conn.
 func (c *trackedConn) Close() error {
 	c.port.mu.Lock()

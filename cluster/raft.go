@@ -52,7 +52,7 @@ func (r *Replica) startRaft(logger hclog.Logger) (err error) {
 		below = r.cfg.wrapLog(below)
 	}
 	disk := &diskWatch{dir: r.data.dir, failed: r.fail, limit: writeLimit}
-	r.transport.disk = disk
+	r.transport.disk, r.transport.incoming.dir = disk, r.data.dir
 	log, stable := r.cfg.watched(&watchedLog{LogStore: below, diskWatch: disk}), &watchedStable{r.stores.stable, disk}
 	r.stores.written = log
 	defer func() {

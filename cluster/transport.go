@@ -31,12 +31,13 @@ const (
 //
 // hashicorp/raft issues 503 and 666: a leader sends no heartbeats while its disk hangs (logwatch.go).
 //
-// A third way is closed in hold.go.
+// Two more ways are closed in hold.go and incoming.go.
 type transport struct {
 	*raft.NetworkTransport
 	stream   raft.StreamLayer
 	contacts contacts
 	holder   holder
+	incoming incoming
 	disk     *diskWatch                       // nil for none
 	fault    func(to string, beat bool) error // see hooks; may be nil
 }
@@ -52,7 +53,10 @@ func newTransport(s raft.StreamLayer, logger hclog.Logger) *transport {
 		Timeout:         transportTimeout,
 		Logger:          logger,
 	})
-	return &transport{NetworkTransport: network, stream: s, holder: newHolder()}
+	t := &transport{NetworkTransport: network, stream: s, holder: newHolder(),
+		incoming: incoming{stall: snapshotStall, ready: make(chan raft.RPC)}}
+	go t.consume() // until the transport closes
+	return t
 }
 
 // RequestVote implements raft.Transport.

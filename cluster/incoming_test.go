@@ -1,0 +1,150 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+
+	"github.com/raftlookupd/raftlookupd/internal/eventually"
+)
+
+// halfSnapshot is a snapshot whose sender stands still after some bytes, until it is released.
+type halfSnapshot struct {
+	start   *bytes.Reader
+	waits   chan struct{} // closed when the sender stands still
+	release chan struct{}
+}
+
+func newHalfSnapshot() *halfSnapshot {
+	return &halfSnapshot{bytes.NewReader(make([]byte, 64<<10)), make(chan struct{}), make(chan struct{})}
+}
+
+func (h *halfSnapshot) Read(b []byte) (int, error) {
+	if h.start.Len() > 0 {
+		return h.start.Read(b)
+	}
+	close(h.waits)
+	<-h.release
+	return 0, io.ErrUnexpectedEOF
+}
+
+func installRequest(size int64) *raft.InstallSnapshotRequest {
+	return &raft.InstallSnapshotRequest{RPCHeader: headerOf("leader"), SnapshotVersion: 1, Term: 3, LastLogIndex: 7, Size: size}
+}
+
+// A snapshot reaches the library when it is here whole, and other requests do not wait for it.
+func TestSnapshotIsReceivedBesideOtherRequests(t *testing.T) {
+	to := listenTCP(t)
+	wire := newTransport(to, hclog.NewNullLogger())
+	wire.incoming.dir = t.TempDir()
+	sender := libraryTransport(listenTCP(t), transportTimeout)
+	t.Cleanup(func() { _, _ = sender.Close(), wire.Close() })
+	address := raft.ServerAddress(to.Addr().String())
+	half, failed := newHalfSnapshot(), make(chan error, 1)
+	go func() {
+		failed <- sender.InstallSnapshot("to", address, installRequest(1<<20), new(raft.InstallSnapshotResponse), half)
+	}()
+	<-half.waits
+	beat := make(chan error, 1)
+	go func() {
+		beat <- sender.AppendEntries("to", address, &raft.AppendEntriesRequest{RPCHeader: headerOf("leader"), Term: 3}, new(raft.AppendEntriesResponse))
+	}()
+	serve := func(want any) {
+		t.Helper()
+		select {
+		case rpc := <-wire.Consumer():
+			switch want.(type) {
+			case *raft.AppendEntriesRequest:
+				if _, is := rpc.Command.(*raft.AppendEntriesRequest); !is {
+					t.Errorf("got a %T", rpc.Command)
+				}
+				rpc.Respond(&raft.AppendEntriesResponse{Term: 3, Success: true}, nil)
+			default:
+				got, err := io.ReadAll(rpc.Reader)
+				if err != nil || string(got) != "the whole of it" {
+					t.Errorf("snapshot %q, error %v", got, err)
+				}
+				rpc.Respond(&raft.InstallSnapshotResponse{Term: 3, Success: true}, nil)
+			}
+		case <-time.After(soon):
+			t.Fatalf("no request, want a %T", want)
+		}
+	}
+	serve(new(raft.AppendEntriesRequest))
+	if err := <-beat; err != nil {
+		t.Error(err)
+	}
+	close(half.release)
+	if err := <-failed; err == nil {
+		t.Error("half a snapshot was taken")
+	}
+	var answer raft.InstallSnapshotResponse
+	go func() {
+		whole := []byte("the whole of it")
+		failed <- sender.InstallSnapshot("to", address, installRequest(int64(len(whole))), &answer, bytes.NewReader(whole))
+	}()
+	serve(new(raft.InstallSnapshotRequest))
+	if err := <-failed; err != nil || !answer.Success {
+		t.Errorf("answer %+v, error %v", answer, err)
+	}
+	eventually.True(t, soon, "no file is left", func() error {
+		if left, _ := filepath.Glob(filepath.Join(wire.incoming.dir, incomingPattern)); len(left) > 0 {
+			return errors.New(left[0])
+		}
+		return nil
+	})
+}
+
+// A leader that stands still in the middle of a snapshot keeps a follower from nothing, and its
+// connection ends.
+func TestSnapshotThatStandsStill(t *testing.T) {
+	c := newTrio(t, 3, nil)
+	leader, to := c.leader(), c.follower()
+	half, failed := newHalfSnapshot(), make(chan error, 1)
+	request := installRequest(1 << 20)
+	request.ID, request.Term = []byte(leader.ID()), leader.raft.CurrentTerm()
+	go func() {
+		failed <- leader.transport.installOnce(raft.ServerID(to.ID()), raft.ServerAddress(to.ID()), request,
+			new(raft.InstallSnapshotResponse), half)
+	}()
+	<-half.waits
+	// The main loop of the follower would be in installSnapshot now, and answer nothing.
+	s := session(t, to, 1)
+	register(t, s, "meanwhile", "")
+	eventually.True(t, soon, "the follower goes on", func() error {
+		if !lists(read(t, to), "meanwhile", 1) {
+			return errors.New("the change is not applied")
+		}
+		return nil
+	})
+	eventually.True(t, soon, "what has come is thrown away", func() error {
+		if left, _ := filepath.Glob(filepath.Join(to.data.dir, incomingPattern)); len(left) > 0 {
+			return errors.New(left[0])
+		}
+		return nil
+	})
+	close(half.release)
+	if err := <-failed; err == nil {
+		t.Error("half a snapshot was taken")
+	}
+}
+
+func TestIncomingSnapshotOfACrashIsRemoved(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	mustClose(t, openReady(t, cfg))
+	left := filepath.Join(cfg.DataPath, "incoming-1.tmp")
+	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, openReady(t, cfg))
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
