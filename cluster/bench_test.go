@@ -144,7 +144,7 @@ func BenchmarkJournal(b *testing.B) {
 			b.Fatal(err)
 		}
 		if n%maxBatchChanges == 0 {
-			if _, ok := j.next(fsm.MaxLevel, 1); !ok {
+			if _, ok := j.next(levelAt{level: fsm.MaxLevel}, 1); !ok {
 				b.Fatal("no batch")
 			}
 			j.observe(n, ok)

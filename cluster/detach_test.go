@@ -52,12 +52,12 @@ func (c connected) awaitEviction(t testing.TB) {
 func (c *trio) raise() {
 	c.t.Helper()
 	eventually.True(c.t, soon, "the level", func() error {
-		if l := c.leader(); l.level() < fsm.MaxLevel {
+		if l := c.leader(); l.level().level < fsm.MaxLevel {
 			l.decide(fsm.RaiseLevel(fsm.MaxLevel))
 		}
 		for _, r := range c.running() {
-			if r.level() < fsm.MaxLevel {
-				return fmt.Errorf("%s is at level %d", r.Name(), r.level())
+			if r.level().level < fsm.MaxLevel {
+				return fmt.Errorf("%s is at level %d", r.Name(), r.level().level)
 			}
 		}
 		return nil

@@ -186,18 +186,18 @@ func TestLostIsDeniedUntilHeard(t *testing.T) {
 	j := newJournal("id", 1)
 	j.setLost(true)
 	for round := range 3 {
-		if b, ok := j.next(fsm.MaxLevel, 1); !ok || b.last != b.first-1 {
+		if b, ok := j.next(levelAt{level: fsm.MaxLevel}, 1); !ok || b.last != b.first-1 {
 			t.Fatalf("round %d: batch %+v, %v", round, b, ok)
 		}
-		if _, ok := j.next(fsm.MaxLevel, 1); ok {
+		if _, ok := j.next(levelAt{level: fsm.MaxLevel}, 1); ok {
 			t.Fatal("said twice without a failure")
 		}
 		j.rewind() // it failed
 	}
-	j.next(fsm.MaxLevel, 1)
+	j.next(levelAt{level: fsm.MaxLevel}, 1)
 	j.setLost(false)
 	j.rewind()
-	if _, ok := j.next(fsm.MaxLevel, 1); ok {
+	if _, ok := j.next(levelAt{level: fsm.MaxLevel}, 1); ok {
 		t.Error("denied though it is found")
 	}
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,7 +47,8 @@ type journal struct {
 	unsent      chan struct{} // holds a token when there may be changes to send
 	advanced    chan struct{} // closed and replaced when applied grows; nil while nobody waits
 	crowd       crowd
-	closes      []closing // the CloseSessions in the queue, by number
+	closes      []closing            // the CloseSessions in the queue, by number
+	detaches    map[uint64]time.Time // when each Detach in the queue was queued, by number
 	closeAge    time.Duration
 	paused      func(since time.Time) bool
 }
@@ -69,7 +71,7 @@ type completer interface {
 
 func newJournal(id string, incarnation uint64) *journal {
 	return &journal{id: id, incarnation: incarnation, first: 1, unsent: make(chan struct{}, 1),
-		closeAge: closeAge, paused: func(time.Time) bool { return false }}
+		detaches: make(map[uint64]time.Time), closeAge: closeAge, paused: func(time.Time) bool { return false }}
 }
 
 // append queues a change and returns its number. A change that no entry may carry is refused here:
@@ -93,8 +95,11 @@ func (j *journal) append(c fsm.Change, owner completer) (uint64, error) {
 	j.queue = append(j.queue, queued{encoded, owner})
 	j.bytes += len(encoded)
 	number := j.first + uint64(len(j.queue)) - 1
-	if c.Kind == fsm.KindCloseSession {
+	switch c.Kind {
+	case fsm.KindCloseSession:
 		j.closes = append(j.closes, closing{number, time.Now()})
+	case fsm.KindDetach:
+		j.detaches[number] = time.Now()
 	}
 	j.wake()
 	return number, nil
@@ -119,9 +124,17 @@ type batch struct {
 	entry       []byte
 }
 
+// levelAt is the level of log kinds that is in force, as far as this replica knew at a time.
+type levelAt struct {
+	level uint64
+	at    time.Time
+}
+
 // next cuts the next batch of changes that were not sent yet, if there are at least so many, without
-// waiting. It has only kinds of the level that is in force.
-func (j *journal) next(level uint64, least int) (batch, bool) {
+// waiting. It has only kinds of the level that is in force. A Detach above that level waits until this
+// replica knows the level of a later time than the Detach's own, because a replica that was paused or cut
+// off may not have heard of the level that is in force by now.
+func (j *journal) next(known levelAt, least int) (batch, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.detachLate()
@@ -132,10 +145,14 @@ func (j *journal) next(level uint64, least int) (batch, bool) {
 	}
 	n, size := start, 0
 	for ; n < len(j.queue) && n-start < maxBatchChanges; n++ {
-		if n > start && size+len(j.queue[n].change) > maxBatchBytes {
+		if n > start && size+len(j.queue[n].change) > maxBatchBytes || j.outdated(n, known) {
 			break
 		}
 		size += len(j.queue[n].change)
+	}
+	if n == start && n < len(j.queue) && !j.hello {
+		time.AfterFunc(resendPause, j.wake)
+		return batch{}, false
 	}
 	j.hello = false
 	h := fsm.Header{Replica: j.id, Incarnation: j.incarnation, First: from}
@@ -143,12 +160,21 @@ func (j *journal) next(level uint64, least int) (batch, bool) {
 	changes := make([]byte, 0, size)
 	for _, q := range j.queue[start:n] {
 		changes = append(changes, q.change...)
-		if kind := &changes[len(changes)-len(q.change)]; fsm.Kind(*kind) == fsm.KindDetach && level < fsm.KindDetach.Level() {
+		if kind := &changes[len(changes)-len(q.change)]; fsm.Kind(*kind) == fsm.KindDetach && known.level < fsm.KindDetach.Level() {
 			*kind = byte(fsm.KindCloseSession) // what release 0.1.0 does
 		}
 	}
 	entry := h.AppendEntry(make([]byte, 0, size+maxHeaderBytes), n-start, changes)
 	return batch{first: from, last: j.sent, entry: entry}, true
+}
+
+// outdated reports whether the change at that place of the queue is a Detach whose level is not known to be
+// in force or not.
+func (j *journal) outdated(n int, known levelAt) bool {
+	if known.level >= fsm.KindDetach.Level() || fsm.Kind(j.queue[n].change[0]) != fsm.KindDetach {
+		return false
+	}
+	return known.at.Before(j.detaches[j.first+uint64(n)])
 }
 
 // detachLate makes Detaches of the CloseSessions that have waited too long, or through a pause. Should one
@@ -161,6 +187,7 @@ func (j *journal) detachLate() {
 			break
 		}
 		j.queue[c.number-j.first].change[0] = byte(fsm.KindDetach)
+		j.detaches[c.number] = time.Now()
 	}
 	j.closes = j.closes[n:]
 }
@@ -233,6 +260,9 @@ func (j *journal) observe(last uint64, result func(number uint64) error) {
 		j.bytes -= len(q.change)
 	}
 	j.first += uint64(n)
+	if len(j.detaches) > 0 {
+		maps.DeleteFunc(j.detaches, func(number uint64, _ time.Time) bool { return number < j.first })
+	}
 	for len(j.closes) > 0 && j.closes[0].number < j.first {
 		j.closes = j.closes[1:]
 	}

@@ -12,7 +12,7 @@ import (
 // checkBatch cuts a batch of that level, and compares its changes.
 func checkBatch(t *testing.T, j *journal, level uint64, first uint64, want ...fsm.Change) {
 	t.Helper()
-	b, ok := j.next(level, 1)
+	b, ok := j.next(levelAt{level, time.Now()}, 1)
 	if !ok {
 		t.Fatal("no batch")
 	}
@@ -63,7 +63,7 @@ func TestCloseThatWaits(t *testing.T) {
 				j, o := newJournal("id", 1), &owner{}
 				mustAppend(t, j, fsm.CloseSession(8), o)
 				mustAppend(t, j, topicChange(2), o)
-				j.next(1, 1)
+				j.next(levelAt{level: 1}, 1)
 				j.observe(2, ok) // what is applied is out of it
 				queued := time.Now()
 				j.paused = func(since time.Time) bool { return tc.paused && !since.After(queued) }
@@ -112,4 +112,37 @@ func TestEndsAreNeverRefused(t *testing.T) {
 	}
 	mustAppend(t, j, fsm.CloseSession(1), nil)
 	mustAppend(t, j, fsm.Detach(1), nil)
+}
+
+// A replica that was paused or cut off may not have applied the entry that raised the level. Its Detach waits
+// until it knows, because a CloseSession would unlist a live nsqd.
+func TestDetachOfAnUnknownLevel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal("id", 1)
+		before := time.Now()
+		time.Sleep(time.Second)
+		mustAppend(t, j, topicChange(1), nil)
+		mustAppend(t, j, fsm.Detach(9), nil)
+		mustAppend(t, j, topicChange(3), nil)
+		if b, ok := j.next(levelAt{0, before}, 1); !ok || b.last != 1 {
+			t.Errorf("a batch up to %d, want what is before the Detach", b.last)
+		}
+		j.observe(1, ok)
+		if b, ok := j.next(levelAt{0, before}, 1); ok {
+			t.Errorf("a batch from %d to %d", b.first, b.last)
+		}
+		<-j.unsent // of the changes
+		time.Sleep(resendPause)
+		synctest.Wait()
+		if len(j.unsent) == 0 {
+			t.Error("it is not tried again")
+		}
+		checkBatch(t, j, 1, 2, fsm.Detach(9), topicChange(3))
+		j.rewind()
+		checkBatch(t, j, 0, 2, fsm.CloseSession(9), topicChange(3))
+		j.observe(3, ok)
+		if len(j.detaches) > 0 {
+			t.Errorf("kept: %v", j.detaches)
+		}
+	})
 }

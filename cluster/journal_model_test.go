@@ -69,7 +69,7 @@ func (m *journalModel) append(t *rapid.T, j *journal, o *owner) {
 func (m *journalModel) next(t *rapid.T, j *journal) {
 	from := max(m.sent, m.applied)
 	to := min(from+maxBatchChanges, len(m.changes))
-	b, ok := j.next(fsm.MaxLevel, 1)
+	b, ok := j.next(levelAt{level: fsm.MaxLevel}, 1)
 	if ok != (to > from) {
 		t.Fatalf("a batch: %v; %d changes to send", ok, to-from)
 	}

@@ -45,7 +45,7 @@ func applyTo(t testing.TB, r *fsm.Registry, b batch) *fsm.Outcome {
 
 func TestJournalNumbersChangesFromOne(t *testing.T) {
 	j := newJournal("id", 7)
-	if _, ok := j.next(fsm.MaxLevel, 1); ok {
+	if _, ok := j.next(levelAt{level: fsm.MaxLevel}, 1); ok {
 		t.Error("a batch of an empty journal")
 	}
 	mustAppend(t, j, fsm.OpenReplica("r1"), nil)
@@ -54,7 +54,7 @@ func TestJournalNumbersChangesFromOne(t *testing.T) {
 			t.Errorf("number %d, want %d", got, n)
 		}
 	}
-	b, _ := j.next(fsm.MaxLevel, 1)
+	b, _ := j.next(levelAt{level: fsm.MaxLevel}, 1)
 	if b.first != 1 || b.last != 5 {
 		t.Errorf("batch %d to %d, want 1 to 5", b.first, b.last)
 	}
@@ -66,11 +66,11 @@ func TestJournalNumbersChangesFromOne(t *testing.T) {
 	if got, want := string(r.State().Topics()), `{"topics":["t2","t3","t4","t5"]}`; got != want {
 		t.Errorf("registry has %s, want %s", got, want)
 	}
-	if _, ok := j.next(fsm.MaxLevel, 1); ok {
+	if _, ok := j.next(levelAt{level: fsm.MaxLevel}, 1); ok {
 		t.Error("the same changes were cut again")
 	}
 	mustAppend(t, j, topicChange(6), nil)
-	if b, _ := j.next(fsm.MaxLevel, 1); b.first != 6 || b.last != 6 {
+	if b, _ := j.next(levelAt{level: fsm.MaxLevel}, 1); b.first != 6 || b.last != 6 {
 		t.Errorf("batch %d to %d, want 6 to 6", b.first, b.last)
 	}
 }
@@ -81,7 +81,7 @@ func TestJournalBatchIsBoundedByCount(t *testing.T) {
 		mustAppend(t, j, topicChange(n), nil)
 	}
 	for i, want := range []int{maxBatchChanges, maxBatchChanges, 1} {
-		b, ok := j.next(fsm.MaxLevel, 1)
+		b, ok := j.next(levelAt{level: fsm.MaxLevel}, 1)
 		if got := int(b.last - b.first + 1); !ok || got != want {
 			t.Errorf("batch %d has %d changes, want %d", i, got, want)
 		}
@@ -96,7 +96,7 @@ func TestJournalBatchIsBoundedByBytes(t *testing.T) {
 	}
 	changes := 0
 	for {
-		b, ok := j.next(fsm.MaxLevel, 1)
+		b, ok := j.next(levelAt{level: fsm.MaxLevel}, 1)
 		if !ok {
 			break
 		}
@@ -118,7 +118,7 @@ func TestJournalRewind(t *testing.T) {
 	for n := range 6 {
 		mustAppend(t, j, topicChange(n), nil)
 	}
-	j.next(fsm.MaxLevel, 1)
+	j.next(levelAt{level: fsm.MaxLevel}, 1)
 	j.observe(2, ok)
 	<-j.unsent
 	j.rewind()
@@ -127,16 +127,16 @@ func TestJournalRewind(t *testing.T) {
 	default:
 		t.Error("nobody is told that there is something to send")
 	}
-	if b, _ := j.next(fsm.MaxLevel, 1); b.first != 3 || b.last != 6 {
+	if b, _ := j.next(levelAt{level: fsm.MaxLevel}, 1); b.first != 3 || b.last != 6 {
 		t.Errorf("batch %d to %d, want 3 to 6", b.first, b.last)
 	}
 	// Applied while it was being sent again: nothing is left to send.
 	j.rewind()
 	j.observe(6, ok)
-	if b, ok := j.next(fsm.MaxLevel, 1); ok {
+	if b, ok := j.next(levelAt{level: fsm.MaxLevel}, 1); ok {
 		t.Errorf("batch %d to %d of what is applied", b.first, b.last)
 	}
-	if b, _ := func() (batch, bool) { mustAppend(t, j, topicChange(7), nil); return j.next(fsm.MaxLevel, 1) }(); b.first != 7 {
+	if b, _ := func() (batch, bool) { mustAppend(t, j, topicChange(7), nil); return j.next(levelAt{level: fsm.MaxLevel}, 1) }(); b.first != 7 {
 		t.Errorf("batch from %d, want 7", b.first)
 	}
 }
@@ -175,7 +175,7 @@ func TestJournalObserveTellsOwnersOnceInOrder(t *testing.T) {
 func TestJournalReopen(t *testing.T) {
 	j := newJournal("id", 1)
 	mustAppend(t, j, fsm.OpenReplica("r1"), nil)
-	j.next(fsm.MaxLevel, 1)
+	j.next(levelAt{level: fsm.MaxLevel}, 1)
 	if !j.is("id", 1) || j.is("id", 2) || j.is("other", 1) {
 		t.Error("the journal does not know whose it is")
 	}
@@ -183,7 +183,7 @@ func TestJournalReopen(t *testing.T) {
 		t.Fatal("a journal of which nothing is applied cannot be reopened")
 	}
 	j.rewind()
-	b, _ := j.next(fsm.MaxLevel, 1)
+	b, _ := j.next(levelAt{level: fsm.MaxLevel}, 1)
 	if o := applyTo(t, fsm.New(), b); o.Incarnation != 5 || o.Last != 1 {
 		t.Errorf("outcome %+v", o)
 	}
@@ -264,7 +264,7 @@ func TestJournalClose(t *testing.T) {
 			t.Errorf("error %v, want closed", err)
 		}
 	}
-	if b, ok := j.next(fsm.MaxLevel, 1); !ok || b.last != 1 {
+	if b, ok := j.next(levelAt{level: fsm.MaxLevel}, 1); !ok || b.last != 1 {
 		t.Error("what was queued before is not sent")
 	}
 }

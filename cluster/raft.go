@@ -81,7 +81,10 @@ func (r *Replica) startRaft(logger hclog.Logger) (err error) {
 func (r *Replica) leads() bool { return r.raft.State() == raft.Leader }
 
 // level returns the level of log kinds that is in force, as far as this replica has applied the log.
-func (r *Replica) level() uint64 { return r.registry.State().Level() }
+func (r *Replica) level() levelAt {
+	at := r.FreshAsOf() // first: the level may only be newer
+	return levelAt{r.registry.State().Level(), at}
+}
 
 // propose implements proposer.
 func (r *Replica) propose(entry []byte) func(context.Context) error {

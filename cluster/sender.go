@@ -34,7 +34,7 @@ type proposer interface {
 type sender struct {
 	journal  *journal
 	to       proposer
-	level    func() uint64                     // of log kinds that is in force
+	level    func() levelAt                    // of log kinds that is in force
 	fenced   func(*fsm.IncarnationError) error // the registry knows a greater incarnation: begin anew, or fail
 	inFlight chan func(context.Context) error
 	flying   atomic.Int32  // batches on their way
@@ -42,7 +42,7 @@ type sender struct {
 	hope     chan struct{} // holds a token when there may be another leader than when the last batch was sent
 }
 
-func newSender(j *journal, to proposer, level func() uint64, fenced func(*fsm.IncarnationError) error) *sender {
+func newSender(j *journal, to proposer, level func() levelAt, fenced func(*fsm.IncarnationError) error) *sender {
 	return &sender{
 		journal:  j,
 		to:       to,

@@ -137,7 +137,7 @@ func running(j *journal, to proposer, fenced func(*fsm.IncarnationError) error, 
 }
 
 // newestLevel is a registry that has every kind.
-func newestLevel() uint64 { return fsm.MaxLevel }
+func newestLevel() levelAt { return levelAt{level: fsm.MaxLevel} }
 
 func neverFenced(e *fsm.IncarnationError) error { return fmt.Errorf("fenced: %w", e) }
 
