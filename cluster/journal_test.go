@@ -136,7 +136,10 @@ func TestJournalRewind(t *testing.T) {
 	if b, ok := j.next(levelAt{level: fsm.MaxLevel}, 1); ok {
 		t.Errorf("batch %d to %d of what is applied", b.first, b.last)
 	}
-	if b, _ := func() (batch, bool) { mustAppend(t, j, topicChange(7), nil); return j.next(levelAt{level: fsm.MaxLevel}, 1) }(); b.first != 7 {
+	if b, _ := func() (batch, bool) {
+		mustAppend(t, j, topicChange(7), nil)
+		return j.next(levelAt{level: fsm.MaxLevel}, 1)
+	}(); b.first != 7 {
 		t.Errorf("batch from %d, want 7", b.first)
 	}
 }
