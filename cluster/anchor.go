@@ -37,13 +37,26 @@ func (l *anchoredLog) GetLog(index uint64, entry *raft.Log) error {
 	return nil
 }
 
+// LastIndex implements raft.LogStore: the snapshot's end while the log is empty. The library subtracts the
+// one from the other (snapshot.go, shouldSnapshot), and below 0 it takes a snapshot at each interval.
+func (l *anchoredLog) LastIndex() (uint64, error) {
+	last, err := l.LogStore.LastIndex()
+	if err != nil || last > 0 {
+		return last, err
+	}
+	if end := l.newest().index; end > 1 { // GetLog answers for it
+		return end, nil
+	}
+	return 0, nil
+}
+
 // StoreLogs implements raft.LogStore. Entries that would leave a hole take the place of all others, if a
 // snapshot covers the hole. After a crash in between, the log is empty and the snapshot is there.
 func (l *anchoredLog) StoreLogs(logs []*raft.Log) error {
 	if len(logs) == 0 {
 		return nil
 	}
-	last, err := l.LastIndex()
+	last, err := l.LogStore.LastIndex()
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"errors"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -72,7 +74,7 @@ func TestNoWriteLeavesAHole(t *testing.T) {
 		l := newAnchored(t, entryMark{c.newest, 1}, entriesOf(1, 1, c.has)...)
 		err := l.StoreLog(entriesOf(2, c.write, c.write)[0])
 		first, _ := l.FirstIndex()
-		last, _ := l.LastIndex()
+		last, _ := l.LogStore.LastIndex()
 		switch {
 		case c.wantFirst == 0:
 			if err == nil || last != c.has {
@@ -99,5 +101,38 @@ func TestNoHoleAfterAFailedWriteUnderASnapshot(t *testing.T) {
 	}
 	if first, _ := l.FirstIndex(); first != 13 {
 		t.Errorf("the log begins at %d", first)
+	}
+}
+
+// A replica that has just installed a snapshot, and hears of no entry, takes none of its own.
+func TestNoSnapshotsWhileTheLogIsEmpty(t *testing.T) {
+	final, _, _ := crashBranches(t)
+	for life, what := range []string{"after the snapshot", "after a start"} {
+		dir := crashPath(t)
+		n := startCrashNode(t, dir, trailingLogs, nil, false)
+		n.append(final, 2, 1, 12, 12)
+		n.install(final, 4, 40)
+		if life == 1 {
+			n.close()
+			n = startCrashNode(t, dir, trailingLogs, nil, false)
+		}
+		err := n.ReloadConfig(raft.ReloadableConfig{TrailingLogs: trailingLogs, SnapshotInterval: 5 * time.Millisecond, SnapshotThreshold: 8,
+			HeartbeatTimeout: time.Hour, ElectionTimeout: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = n.Snapshot().Error() // the interval before this one is long
+		before := tree(t, filepath.Join(dir, snapshotDir))
+		changed := ""
+		if happens(200*time.Millisecond, func() bool {
+			changed = difference(before, tree(t, filepath.Join(dir, snapshotDir)))
+			return changed != ""
+		}) {
+			t.Errorf("%s it takes snapshots: %s", what, changed)
+		}
+		if err := n.lead(final, 9, 1); err != nil {
+			t.Error(err)
+		}
+		n.close()
 	}
 }
