@@ -122,14 +122,15 @@ func TestRaftTakesNoOlderSnapshot(t *testing.T) {
 			if err := os.Truncate(filepath.Join(folders[1], "state.bin"), 9); err != nil {
 				t.Fatal(err)
 			}
+			var log raft.LogStore = s.log
 			var snapshots raft.SnapshotStore = s.snapshots
 			if !ours {
-				snapshots = s.snapshots.SnapshotStore
+				log, snapshots = s.log.(*anchoredLog).LogStore, s.snapshots.SnapshotStore
 			}
 			c := raft.DefaultConfig()
 			c.LocalID, c.Logger, c.NoLegacyTelemetry = "node", hclog.NewNullLogger(), true
 			_, wire := raft.NewInmemTransport("node")
-			r, err := raft.NewRaft(c, idleMachine{}, s.log, s.stable, snapshots, wire)
+			r, err := raft.NewRaft(c, idleMachine{}, log, s.stable, snapshots, wire)
 			if err == nil {
 				if ours || r.LastIndex() != 20 {
 					t.Errorf("it has started from %d", r.LastIndex())

@@ -2,10 +2,15 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/raftlookupd/raftlookupd/fsm"
+	"github.com/raftlookupd/raftlookupd/internal/eventually"
 )
 
 // A write that fails once after the log's end was removed leaves the library stuck: it counts entries that
@@ -88,4 +93,47 @@ func TestTruncationWatchLeavesOthersAlone(t *testing.T) {
 	fault.spoil(func(func() error) error { return errSpoiled })
 	spoiled(w.StoreLog(entriesOf(2, 9, 9)[0]))
 	spoiled(w.DeleteRange(4, 5))
+}
+
+// A leader that was cut off has entries that are overruled when it is back. Its disk fails once, just then.
+func TestReplicaEndsWhenItsTruncationFails(t *testing.T) {
+	c := newSickTrio(t, nil)
+	var sick int
+	var old *Replica
+	var own uint64
+	eventually.True(t, 2*soon, "a leader that is cut off writes an entry", func() error {
+		c.heal()
+		sick = c.choose("leader")
+		old = c.replicas[sick]
+		own = old.raft.LastIndex() + 1
+		c.part(old, true)
+		if err := old.raft.Apply(fsm.EncodeDecisions(), soon).Error(); old.raft.LastIndex() < own {
+			return fmt.Errorf("it was deposed before: %w", err)
+		}
+		return nil
+	})
+	next := c.leader(c.others(sick)...)
+	change(t, next, fsm.CreateTopic("instead"))
+	eventually.True(t, soon, "the others' log is longer", func() error {
+		if at := next.raft.LastIndex(); at >= own {
+			return nil
+		}
+		return errors.Join(errors.New("it is not"), next.Change(t.Context(), fsm.CreateTopic("instead")))
+	})
+	writes := 0
+	c.logs[sick].spoil(func(write func() error) error {
+		if writes++; writes == 2 {
+			return errSpoiled
+		}
+		return write()
+	})
+	c.heal()
+	select {
+	case err := <-old.Failed():
+		if !strings.Contains(err.Error(), "overruled") {
+			t.Errorf("it ends with %v", err)
+		}
+	case <-time.After(soon):
+		t.Error("it does not end")
+	}
 }
