@@ -20,6 +20,9 @@ var defaultTimes = []string{"-replica-grace", "60s", "-isolation-timeout", "30s"
 // back. Their own log keeps what was before, and goes on behind the snapshot. They start again, as often as they are
 // asked to, also when they are needed for the majority, and also from a data path that the first release has left.
 func TestLongAbsence(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes some 30,000 entries")
+	}
 	t.Parallel()
 	c := prepareCluster(t, 5, defaultTimes...)
 	stay, away := c.replicas[:3], c.replicas[3:]
