@@ -39,6 +39,18 @@ func installRequest(size int64) *raft.InstallSnapshotRequest {
 	return &raft.InstallSnapshotRequest{RPCHeader: headerOf("leader"), SnapshotVersion: 1, Term: 3, LastLogIndex: 7, Size: size}
 }
 
+// nextRequest returns what the library is handed next.
+func nextRequest(t *testing.T, wire *transport) raft.RPC {
+	t.Helper()
+	select {
+	case rpc := <-wire.Consumer():
+		return rpc
+	case <-time.After(soon):
+		t.Fatal("no request")
+		return raft.RPC{}
+	}
+}
+
 // A snapshot reaches the library when it is here whole, and other requests do not wait for it.
 func TestSnapshotIsReceivedBesideOtherRequests(t *testing.T) {
 	to := listenTCP(t)
@@ -56,28 +68,11 @@ func TestSnapshotIsReceivedBesideOtherRequests(t *testing.T) {
 	go func() {
 		beat <- sender.AppendEntries("to", address, &raft.AppendEntriesRequest{RPCHeader: headerOf("leader"), Term: 3}, new(raft.AppendEntriesResponse))
 	}()
-	serve := func(want any) {
-		t.Helper()
-		select {
-		case rpc := <-wire.Consumer():
-			switch want.(type) {
-			case *raft.AppendEntriesRequest:
-				if _, is := rpc.Command.(*raft.AppendEntriesRequest); !is {
-					t.Errorf("got a %T", rpc.Command)
-				}
-				rpc.Respond(&raft.AppendEntriesResponse{Term: 3, Success: true}, nil)
-			default:
-				got, err := io.ReadAll(rpc.Reader)
-				if err != nil || string(got) != "the whole of it" {
-					t.Errorf("snapshot %q, error %v", got, err)
-				}
-				rpc.Respond(&raft.InstallSnapshotResponse{Term: 3, Success: true}, nil)
-			}
-		case <-time.After(soon):
-			t.Fatalf("no request, want a %T", want)
-		}
+	if rpc := nextRequest(t, wire); rpc.Reader != nil {
+		t.Fatalf("got a %T", rpc.Command)
+	} else {
+		rpc.Respond(&raft.AppendEntriesResponse{Term: 3, Success: true}, nil)
 	}
-	serve(new(raft.AppendEntriesRequest))
 	if err := <-beat; err != nil {
 		t.Error(err)
 	}
@@ -90,7 +85,11 @@ func TestSnapshotIsReceivedBesideOtherRequests(t *testing.T) {
 		whole := []byte("the whole of it")
 		failed <- sender.InstallSnapshot("to", address, installRequest(int64(len(whole))), &answer, bytes.NewReader(whole))
 	}()
-	serve(new(raft.InstallSnapshotRequest))
+	rpc := nextRequest(t, wire)
+	if got, err := io.ReadAll(rpc.Reader); err != nil || string(got) != "the whole of it" {
+		t.Errorf("snapshot %q, error %v", got, err)
+	}
+	rpc.Respond(&raft.InstallSnapshotResponse{Term: 3, Success: true}, nil)
 	if err := <-failed; err != nil || !answer.Success {
 		t.Errorf("answer %+v, error %v", answer, err)
 	}

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,9 +21,6 @@ const (
 	// maxQueuedBytes bounds the changes that wait; beyond it new ones are refused with
 	// ErrOverloaded. Ends of sessions are always taken: there are no more than connections.
 	maxQueuedBytes = 64 << 20
-	// closeAge is how long a CloseSession may wait. Later it is cut as Detach, because the cluster may
-	// have taken this replica for lost meanwhile.
-	closeAge = time.Second
 )
 
 // journal is the replica's ordered queue of changes with consecutive numbers. Changes leave it
@@ -47,16 +43,7 @@ type journal struct {
 	unsent      chan struct{} // holds a token when there may be changes to send
 	advanced    chan struct{} // closed and replaced when applied grows; nil while nobody waits
 	crowd       crowd
-	closes      []closing            // the CloseSessions in the queue, by number
-	detaches    map[uint64]time.Time // when each Detach in the queue was queued, by number
-	closeAge    time.Duration
-	paused      func(since time.Time) bool
-}
-
-// closing is a CloseSession that waits.
-type closing struct {
-	number uint64
-	queued time.Time
+	ends        sessionEnds
 }
 
 type queued struct {
@@ -71,7 +58,7 @@ type completer interface {
 
 func newJournal(id string, incarnation uint64) *journal {
 	return &journal{id: id, incarnation: incarnation, first: 1, unsent: make(chan struct{}, 1),
-		detaches: make(map[uint64]time.Time), closeAge: closeAge, paused: func(time.Time) bool { return false }}
+		ends: newSessionEnds()}
 }
 
 // append queues a change and returns its number. A change that no entry may carry is refused here:
@@ -95,12 +82,7 @@ func (j *journal) append(c fsm.Change, owner completer) (uint64, error) {
 	j.queue = append(j.queue, queued{encoded, owner})
 	j.bytes += len(encoded)
 	number := j.first + uint64(len(j.queue)) - 1
-	switch c.Kind {
-	case fsm.KindCloseSession:
-		j.closes = append(j.closes, closing{number, time.Now()})
-	case fsm.KindDetach:
-		j.detaches[number] = time.Now()
-	}
+	j.ends.queued(number, c.Kind)
 	j.wake()
 	return number, nil
 }
@@ -122,12 +104,6 @@ func (j *journal) encode(c fsm.Change) []byte {
 type batch struct {
 	first, last uint64
 	entry       []byte
-}
-
-// levelAt is the level of log kinds that is in force, as far as this replica knew at a time.
-type levelAt struct {
-	level uint64
-	at    time.Time
 }
 
 // next cuts the next batch of changes that were not sent yet, if there are at least so many, without
@@ -166,30 +142,6 @@ func (j *journal) next(known levelAt, least int) (batch, bool) {
 	}
 	entry := h.AppendEntry(make([]byte, 0, size+maxHeaderBytes), n-start, changes)
 	return batch{first: from, last: j.sent, entry: entry}, true
-}
-
-// outdated reports whether the change at that place of the queue is a Detach whose level is not known to be
-// in force or not.
-func (j *journal) outdated(n int, known levelAt) bool {
-	if known.level >= fsm.KindDetach.Level() || fsm.Kind(j.queue[n].change[0]) != fsm.KindDetach {
-		return false
-	}
-	return known.at.Before(j.detaches[j.first+uint64(n)])
-}
-
-// detachLate makes Detaches of the CloseSessions that have waited too long, or through a pause. Should one
-// of them be on its way as a CloseSession, it counts as what is applied first.
-func (j *journal) detachLate() {
-	n := 0
-	for ; n < len(j.closes); n++ {
-		c := j.closes[n]
-		if time.Since(c.queued) <= j.closeAge && !j.paused(c.queued) {
-			break
-		}
-		j.queue[c.number-j.first].change[0] = byte(fsm.KindDetach)
-		j.detaches[c.number] = time.Now()
-	}
-	j.closes = j.closes[n:]
 }
 
 // isLost reports whether the registry takes this replica for lost.
@@ -260,12 +212,7 @@ func (j *journal) observe(last uint64, result func(number uint64) error) {
 		j.bytes -= len(q.change)
 	}
 	j.first += uint64(n)
-	if len(j.detaches) > 0 {
-		maps.DeleteFunc(j.detaches, func(number uint64, _ time.Time) bool { return number < j.first })
-	}
-	for len(j.closes) > 0 && j.closes[0].number < j.first {
-		j.closes = j.closes[1:]
-	}
+	j.ends.applied(j.first - 1)
 	if n > 0 {
 		j.applied.Store(j.first - 1)
 		if j.advanced != nil {

@@ -66,7 +66,7 @@ func TestCloseThatWaits(t *testing.T) {
 				j.next(levelAt{level: 1}, 1)
 				j.observe(2, ok) // what is applied is out of it
 				queued := time.Now()
-				j.paused = func(since time.Time) bool { return tc.paused && !since.After(queued) }
+				j.ends.paused = func(since time.Time) bool { return tc.paused && !since.After(queued) }
 				mustAppend(t, j, fsm.CloseSession(9), o)
 				time.Sleep(tc.wait)
 				young := mustAppend(t, j, topicChange(4), o)
@@ -75,8 +75,8 @@ func TestCloseThatWaits(t *testing.T) {
 				time.Sleep(tc.again)
 				checkBatch(t, j, 1, 3, tc.want[1], topicChange(4))
 				j.observe(young, ok)
-				if len(o.told) != 4 || len(j.closes) != 0 || j.bytes != 0 {
-					t.Errorf("told %v; %d ends and %d bytes are left", o.told, len(j.closes), j.bytes)
+				if len(o.told) != 4 || len(j.ends.closes) != 0 || j.bytes != 0 {
+					t.Errorf("told %v; %d ends and %d bytes are left", o.told, len(j.ends.closes), j.bytes)
 				}
 			})
 		})
@@ -141,8 +141,8 @@ func TestDetachOfAnUnknownLevel(t *testing.T) {
 		j.rewind()
 		checkBatch(t, j, 0, 2, fsm.CloseSession(9), topicChange(3))
 		j.observe(3, ok)
-		if len(j.detaches) > 0 {
-			t.Errorf("kept: %v", j.detaches)
+		if len(j.ends.detaches) > 0 {
+			t.Errorf("kept: %v", j.ends.detaches)
 		}
 	})
 }

@@ -140,7 +140,7 @@ func (r *Replica) start() error {
 		return err
 	}
 	r.journal = newJournal(r.data.ID, incarnation)
-	r.journal.paused, r.journal.closeAge = r.cfg.paused, cmp.Or(r.cfg.closeAge, closeAge)
+	r.journal.ends.paused, r.journal.ends.closeAge = r.cfg.paused, cmp.Or(r.cfg.closeAge, closeAge)
 	r.sessions = newSessions(r.cfg, r.journal, func() fsm.Kind { return endOf(r.endFacts()) })
 	r.tombstones = newTombstones()
 	r.transfers = newTransferWatch(r.cfg.RaftTimeout, r.fail)

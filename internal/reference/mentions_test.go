@@ -52,7 +52,7 @@ type names struct{ flags, variables []string }
 
 func knownNames() names {
 	// The words of raftlookupd, Go, NSQ's programs and docker compose take these.
-	n := names{flags: []string{"yes", "help", "h", "race", "lookupd-tcp-address", "lookupd-http-address"}, variables: []string{"RAFTLOOKUPD_TAG", "RAFTLOOKUPD_"}}
+	n := names{flags: []string{"yes", "help", "h", "race", "parallel", "lookupd-tcp-address", "lookupd-http-address"}, variables: []string{"RAFTLOOKUPD_TAG", "RAFTLOOKUPD_"}}
 	for _, o := range config.Options() {
 		n.flags = append(n.flags, o.Name)
 		n.variables = append(n.variables, o.Env)
