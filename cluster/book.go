@@ -43,6 +43,8 @@ type peerRecord struct {
 	Hint        string   `json:"hint,omitempty"`      // of the cluster port, by gossip
 	Gossip      string   `json:"gossip,omitempty"`
 	Acked       uint64   `json:"acked,omitempty"` // the highest committed index that it has acknowledged
+	// Refused are the newest lives that came while the accepted one lived, so that they began with a copy.
+	Refused []life `json:"refused,omitempty"`
 
 	TCP  string `json:"tcp,omitempty"` // where clients reach it
 	HTTP string `json:"http,omitempty"`
@@ -50,16 +52,24 @@ type peerRecord struct {
 	heard     uint64 // the book's clock when it was last heard of
 	hintFirst bool   // the hint is of a newer incarnation than any greeting
 	plain     bool   // it speaks version 1 of the greeting, as gossip tells
-	hangUps   int    // in a row, at greetings of version 2
-	hungUp    time.Time
+	hangUps   hangUps
 	at        time.Time // of the last sign of life over the cluster port
 	seen      life      // by gossip, which proves nothing
+}
+
+// hangUps counts how often a replica has hung up at greetings of version 2.
+type hangUps struct {
+	inRow int
+	last  time.Time
 }
 
 // unmet reports whether the replica lives a life that no greeting has told of.
 func (r *peerRecord) unmet() bool {
 	return !r.plain && r.Hint != "" && (r.Life.Start == 0 || r.seen.Start > 0 && r.seen != r.Life)
 }
+
+// maxRefused is how many refused lives a record keeps. A copy that is started again descends from the last one.
+const maxRefused = 8
 
 // plainKept is for how long a replica that hung up at the newer greeting gets the older one first.
 const plainKept = 30 * time.Second
@@ -247,13 +257,27 @@ func (b *book) judge(id string, said hello) (peerRecord, judgement) {
 	return known, judge(known, said.lineage, said.Last)
 }
 
+// refuse notes a life that came while the accepted one lived. A service manager starts it again, and later on
+// the accepted one may stand still for a while.
+func (b *book) refuse(id string, l life) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	known := b.of(id)
+	if slices.Contains(known.Refused, l) {
+		return
+	}
+	all := append(slices.Clone(known.Refused), l) // copies of the record share the old ones
+	known.Refused = all[max(0, len(all)-maxRefused):]
+	b.touch()
+}
+
 // learn takes over what a replica that was accepted says of itself, and reports whether the file should
 // be written before anything else is said to that replica.
 func (b *book) learn(id string, said hello) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	known := b.of(id)
-	known.plain, known.hangUps = false, 0
+	known.plain, known.hangUps = false, hangUps{}
 	if said.Name == "" {
 		return false
 	}
@@ -287,7 +311,7 @@ func (b *book) plainly(id string) {
 // speaksPlain reports whether the older greeting is the one to begin with.
 func (b *book) speaksPlain(id string) bool {
 	known, _ := b.get(id)
-	return known.plain || known.hangUps > 0 && known.Level == 0 && time.Since(known.hungUp) < plainKept
+	return known.plain || known.hangUps.inRow > 0 && known.Level == 0 && time.Since(known.hangUps.last) < plainKept
 }
 
 // hungUp notes that the replica of that id has hung up at the newer greeting, and reports whether to try
@@ -297,9 +321,9 @@ func (b *book) hungUp(id string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	known := b.of(id)
-	known.hangUps++
-	known.hungUp = time.Now()
-	return known.Life.Start == 0 || known.hangUps > 1
+	known.hangUps.inRow++
+	known.hangUps.last = time.Now()
+	return known.Life.Start == 0 || known.hangUps.inRow > 1
 }
 
 // put makes the address the first one; false when it was.

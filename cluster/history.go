@@ -1,6 +1,9 @@
 package cluster
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // judgement is what a replica makes of another's claim to be the replica of an id.
 type judgement int
@@ -19,6 +22,9 @@ const (
 // later on acknowledgements may overtake the claim.
 func judge(known peerRecord, said lineage, last uint64) judgement {
 	now := said.life()
+	if now != known.Life && slices.ContainsFunc(known.Refused, said.includes) {
+		return forkedLife
+	}
 	if known.Life.Start > 0 && now.Start > 0 {
 		nonce, kept := said.nonce(known.Life.Start)
 		switch {

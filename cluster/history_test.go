@@ -15,6 +15,10 @@ func TestJudge(t *testing.T) {
 	of := func(start uint64, nonce uint32, acked uint64) peerRecord {
 		return peerRecord{Life: life{start, nonce}, Acked: acked}
 	}
+	refused := func(known peerRecord, lives ...life) peerRecord {
+		known.Refused = lives
+		return known
+	}
 	for name, c := range map[string]struct {
 		known peerRecord
 		said  lineage
@@ -36,6 +40,9 @@ func TestJudge(t *testing.T) {
 		"first life after 0.1.0":                  {of(0, 0, 90), now, 90, sameLife},
 		"first life after 0.1.0, with a loss":     {of(0, 0, 91), now, 90, shortLog},
 		"an older life, with a log that is short": {of(8, 8, 99), now, 1, olderLife},
+		"a life that was refused":                 {refused(of(6, 6, 90), life{7, 7}), now, 90, forkedLife},
+		"it descends from one that was refused":   {refused(of(5, 5, 90), life{2, 2}, life{6, 6}), now, 90, forkedLife},
+		"another was refused":                     {refused(of(6, 6, 90), life{7, 70}, life{9, 9}), now, 90, laterLife},
 	} {
 		if got := judge(c.known, c.said, c.last); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)

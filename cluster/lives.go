@@ -49,6 +49,12 @@ func (l lineage) nonce(start uint64) (uint32, bool) {
 	return l.Nonces[uint64(len(l.Nonces))-1-(l.Start-start)], true
 }
 
+// includes reports whether the lineage is that life's or descends from it.
+func (l lineage) includes(other life) bool {
+	nonce, kept := l.nonce(other.Start)
+	return kept && nonce == other.Nonce
+}
+
 // next returns the lineage of the start after this one.
 func (l lineage) next() lineage {
 	var nonce [4]byte

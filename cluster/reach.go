@@ -161,6 +161,8 @@ func (p *port) meet(c net.Conn, id string, said hello) error {
 	}
 	if v == laterLife && p.lives(id, known, said) {
 		v = stillLives
+		p.book.refuse(id, said.life())
+		p.keep()
 	}
 	if !v.refuses() {
 		if p.book.learn(id, said) {
