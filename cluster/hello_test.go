@@ -18,7 +18,7 @@ func TestConnectionsOfAFormerLifeEnd(t *testing.T) {
 	as := func(l lineage) (*port, net.Conn) {
 		p := newPort(noListener{}, livingAs{identity0{"other", r.whoami().cluster}, l}, r.log)
 		t.Cleanup(func() { p.drop(); p.wait() })
-		c, err := p.dial(t.Context(), kindCall, r.ID(), r.port.listener.Addr().String())
+		c, err := p.dial(t.Context(), kindJournal, r.ID(), r.port.listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
