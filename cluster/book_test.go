@@ -129,6 +129,9 @@ func TestJoinBackoff(t *testing.T) {
 	if w, next := f.next(); w != joinAgain || next.tries != 0 {
 		t.Errorf("when all are seen: %s, %+v", w, next)
 	}
+	if w, _ := (joinFacts{found: true, missing: true}).next(); w != joinFirst {
+		t.Errorf("when a seed answers and a voter is missing: %s", w)
+	}
 	if w, _ := (joinFacts{}).next(); w != joinFirst {
 		t.Errorf("before a seed has answered: %s", w)
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -17,7 +18,7 @@ func TestConnectionsOfAFormerLifeEnd(t *testing.T) {
 	as := func(l lineage) (*port, net.Conn) {
 		p := newPort(noListener{}, livingAs{identity0{"other", r.whoami().cluster}, l}, r.log)
 		t.Cleanup(func() { p.drop(); p.wait() })
-		c, err := p.dial(t.Context(), kindCall, r.ID(), r.port.listener.Addr().String())
+		c, err := p.dial(t.Context(), kindJournal, r.ID(), r.port.listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,6 +47,48 @@ type livingAs struct {
 }
 
 func (l livingAs) hello() hello { return hello{Name: "other", lineage: l.lineage} }
+
+// A replica that hangs up at the newer greeting gets the older one, also when gossip has told nothing of
+// it. One that is known to speak the newer gets it at the second time only, because it may just have ended.
+func TestGreetingOfTheOlderRelease(t *testing.T) {
+	var old atomic.Bool
+	old.Store(true)
+	cfg := testConfig(t.TempDir())
+	cfg.older = old.Load
+	r := openReady(t, cfg)
+	p := newPort(noListener{}, livingAs{identity0{"other", r.whoami().cluster}, lineage{}.next()}, r.log)
+	defer func() { p.drop(); p.wait() }()
+	dial := func() error {
+		c, err := p.dial(t.Context(), kindCall, r.ID(), r.port.listener.Addr().String())
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	}
+	if err := dial(); err != nil {
+		t.Fatalf("the older release: %v", err)
+	}
+	if known, _ := p.book.get(r.ID()); known.Life.Start > 0 || !p.book.speaksPlain(r.ID()) {
+		t.Errorf("it is known as %+v", known)
+	}
+	old.Store(false)
+	p.book.mu.Lock()
+	p.book.records[r.ID()].hangUps.last = time.Now().Add(-plainKept)
+	p.book.mu.Unlock()
+	if err := dial(); err != nil {
+		t.Fatalf("upgraded: %v", err)
+	}
+	if known, _ := p.book.get(r.ID()); known.Life != r.lineage.life() || known.Level != knownLevel {
+		t.Errorf("upgraded, it is known as %+v", known)
+	}
+	old.Store(true)
+	if err := dial(); !errors.Is(err, errHungUp) {
+		t.Errorf("the first hang-up: %v", err)
+	}
+	if err := dial(); err != nil {
+		t.Errorf("downgraded: %v", err)
+	}
+}
 
 // A name and addresses that fit into what release 0.1.0 tells by gossip still fit.
 func TestGossipHasRoomForWhatFittedBefore(t *testing.T) {
