@@ -54,7 +54,10 @@ func (p *port) greeted(c net.Conn) (kind byte, from peer, err error) {
 	default:
 		err = p.answer(c, g, refusal)
 	}
-	return g.kind, g.from, errors.Join(err, c.SetDeadline(time.Time{}))
+	if err != nil { // the dialer may hang up first: one refusal has one text
+		return g.kind, g.from, err
+	}
+	return g.kind, g.from, c.SetDeadline(time.Time{})
 }
 
 // speaks returns the newest version of the greeting that this replica speaks.

@@ -53,6 +53,6 @@ func TestRefusedConnectionsDoNotFillTheLog(t *testing.T) {
 	}
 	mustClose(t, r)
 	if n := strings.Count(said.all(), "refused a connection"); n != 1 {
-		t.Errorf("%d lines", n)
+		t.Errorf("%d lines: %s", n, said.all())
 	}
 }
