@@ -29,13 +29,13 @@ func endOf(f endFacts) fsm.Kind {
 	return fsm.KindCloseSession
 }
 
-// recentContacts is how many Raft timeouts ago the leader may have been heard of. A follower asks for
-// votes after one to two of them.
-const recentContacts = 2
+// recentContact returns how long ago the leader may have been heard of: a follower asks for votes after
+// one to two Raft timeouts. It is not less than a second, because on a busy machine a heartbeat is late.
+func recentContact(raftTimeout time.Duration) time.Duration { return max(2*raftTimeout, time.Second) }
 
 // endFacts gathers what endOf decides by. It does not block.
 func (r *Replica) endFacts() endFacts {
-	now, recent := time.Now(), recentContacts*r.cfg.RaftTimeout
+	now, recent := time.Now(), recentContact(r.cfg.RaftTimeout)
 	return endFacts{
 		leads:    r.leads(),
 		leader:   r.leader() != "",

@@ -45,7 +45,7 @@ func TestEndFacts(t *testing.T) {
 	var stoodStill atomic.Bool
 	c := newTrio(t, 3, func(_ int, cfg *Config) {
 		cfg.Paused = func(since time.Time) bool {
-			return stoodStill.Load() && time.Since(since) >= recentContacts*cfg.RaftTimeout
+			return stoodStill.Load() && time.Since(since) >= recentContact(cfg.RaftTimeout)
 		}
 	})
 	r := c.follower()

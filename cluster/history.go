@@ -63,7 +63,7 @@ func (v judgement) explain(known peerRecord, said hello) string {
 			who, said.Start, known.Life.Start, startAfresh)
 	case forkedLife:
 		return fmt.Sprintf("%s comes with start %d of its data path, which is not the history of start %d that was seen: "+
-			"the data path was copied, and both copies were started: %s", who, said.Start, known.Life.Start, startAfresh)
+			"the data path is a copy, and another was started before: %s", who, said.Start, known.Life.Start, startAfresh)
 	case shortLog:
 		return fmt.Sprintf("the log of %s ends at entry %d, but it has acknowledged entry %d: its data path is an older copy, "+
 			"or has lost something: %s", who, said.Last, known.Acked, startAfresh)

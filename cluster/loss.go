@@ -84,8 +84,9 @@ func (r *Replica) watchReplicas(ctx context.Context) error {
 	l := newLosses()
 	r.raft.RegisterObserver(l.observer)
 	defer r.raft.DeregisterObserver(l.observer)
-	t := time.NewTicker(r.cfg.RaftTimeout)
-	defer t.Stop()
+	var deciding sync.WaitGroup
+	defer deciding.Wait()
+	deciding.Go(func() { r.loseSilent(ctx, l) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -96,7 +97,19 @@ func (r *Replica) watchReplicas(ctx context.Context) error {
 			if to, is := o.Data.(raft.LeaderObservation); is && to.LeaderID != "" {
 				r.sender.moved()
 			}
-			continue
+		}
+	}
+}
+
+// loseSilent decides which replicas are lost. It is a loop of its own, because a decision waits for its
+// commit, and the news of another leader must not wait.
+func (r *Replica) loseSilent(ctx context.Context, l *losses) {
+	t := time.NewTicker(r.cfg.RaftTimeout)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
 		case <-t.C:
 		}
 		if len(l.events) > 0 || !r.leads() { // what they say is newer than the tick

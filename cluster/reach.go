@@ -159,7 +159,9 @@ func (p *port) meet(c net.Conn, id string, said hello) error {
 		defer done()
 		known, v = p.book.judge(id, said)
 	}
-	if v == laterLife && p.lives(id, known, said) {
+	// A copy of a replica that lives is called that also when its log is short, because the advice for a
+	// short log is to take the replica out.
+	if (v == laterLife || v == shortLog) && known.Life.Start > 0 && p.lives(id, known, said) {
 		v = stillLives
 		p.book.refuse(id, said.life())
 		p.keep()
