@@ -105,7 +105,7 @@ func (r *Replica) greetSeen(ctx context.Context) error {
 		}
 		var wg sync.WaitGroup
 		for _, m := range r.members.all() {
-			known, _ := r.book.get(m.ID)
+			known := r.book.get(m.ID)
 			if m.ID == r.data.ID || !m.alive || m.Cluster != r.whoami().cluster || m.Cluster == "" || !known.unmet() {
 				continue
 			}

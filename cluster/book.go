@@ -104,17 +104,17 @@ func (b *book) forgetOldest() {
 	delete(b.records, oldest.ID)
 }
 
-// get returns a copy of what is known of an id.
-func (b *book) get(id string) (peerRecord, bool) {
+// get returns a copy of what is known of an id, an empty record for nothing.
+func (b *book) get(id string) peerRecord {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	known, ok := b.records[id]
 	if !ok {
-		return peerRecord{}, false
+		return peerRecord{}
 	}
 	r := *known
 	r.Addresses = slices.Clone(known.Addresses)
-	return r, true
+	return r
 }
 
 // all returns a copy of every record, by id.
@@ -133,7 +133,7 @@ func (b *book) all() []peerRecord {
 
 // addresses returns where to dial the replica of that id, best first.
 func (b *book) addresses(id string) []string {
-	known, _ := b.get(id)
+	known := b.get(id)
 	return known.where()
 }
 
@@ -166,7 +166,7 @@ func (r peerRecord) lastKnown() Addresses {
 
 // name returns what people call the replica of that id, "" when it is not known.
 func (b *book) name(id string) string {
-	known, _ := b.get(id)
+	known := b.get(id)
 	return known.Name
 }
 
@@ -252,7 +252,7 @@ func (b *book) reached(id, address string) bool {
 
 // judge compares a hello with what is known of its id.
 func (b *book) judge(id string, said hello) (peerRecord, judgement) {
-	known, _ := b.get(id)
+	known := b.get(id)
 	known.ID = id
 	return known, judge(known, said.lineage, said.Last)
 }
@@ -310,7 +310,7 @@ func (b *book) plainly(id string) {
 
 // speaksPlain reports whether the older greeting is the one to begin with.
 func (b *book) speaksPlain(id string) bool {
-	known, _ := b.get(id)
+	known := b.get(id)
 	return known.plain || known.hangUps.inRow > 0 && known.Level == 0 && time.Since(known.hangUps.last) < plainKept
 }
 

@@ -195,7 +195,7 @@ func (g *gossip) look(addresses ...string) {
 func (g *gossip) joinSeeds(ctx context.Context) (answered int, err error) {
 	seeds := g.addresses()
 	for _, id := range g.unseen() {
-		if known, _ := g.book.get(id); known.Gossip != "" && !slices.Contains(seeds, known.Gossip) && known.Gossip != g.address {
+		if known := g.book.get(id); known.Gossip != "" && !slices.Contains(seeds, known.Gossip) && known.Gossip != g.address {
 			seeds = append(seeds, known.Gossip)
 		}
 	}

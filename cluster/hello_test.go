@@ -68,7 +68,7 @@ func TestGreetingOfTheOlderRelease(t *testing.T) {
 	if err := dial(); err != nil {
 		t.Fatalf("the older release: %v", err)
 	}
-	if known, _ := p.book.get(r.ID()); known.Life.Start > 0 || !p.book.speaksPlain(r.ID()) {
+	if known := p.book.get(r.ID()); known.Life.Start > 0 || !p.book.speaksPlain(r.ID()) {
 		t.Errorf("it is known as %+v", known)
 	}
 	old.Store(false)
@@ -78,7 +78,7 @@ func TestGreetingOfTheOlderRelease(t *testing.T) {
 	if err := dial(); err != nil {
 		t.Fatalf("upgraded: %v", err)
 	}
-	if known, _ := p.book.get(r.ID()); known.Life != r.lineage.life() || known.Level != knownLevel {
+	if known := p.book.get(r.ID()); known.Life != r.lineage.life() || known.Level != knownLevel {
 		t.Errorf("upgraded, it is known as %+v", known)
 	}
 	old.Store(true)

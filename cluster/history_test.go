@@ -168,7 +168,7 @@ func TestOlderCopyOfTheSameLifeIsRefused(t *testing.T) {
 			c.agree()
 			others := 0
 			for _, r := range c.running() {
-				if known, _ := r.book.get(c.replicas[i].ID()); known.Acked > 0 {
+				if known := r.book.get(c.replicas[i].ID()); known.Acked > 0 {
 					others++
 				}
 			}
@@ -224,7 +224,7 @@ func TestCopyOfALiveReplicaGoes(t *testing.T) {
 		t.Errorf("the live one ended: %v", err)
 	default:
 	}
-	if known, _ := c.replicas[0].book.get(live.ID()); known.Life != live.lineage.life() {
+	if known := c.replicas[0].book.get(live.ID()); known.Life != live.lineage.life() {
 		t.Error("the copy is taken for the live one")
 	}
 }

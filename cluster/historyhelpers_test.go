@@ -71,7 +71,7 @@ func (c *trio) knowsLife(of *Replica, by ...*Replica) {
 	c.t.Helper()
 	for _, r := range by {
 		eventually.True(c.t, soon, "the life is known", func() error {
-			if known, _ := r.book.get(of.ID()); known.Life != of.lineage.life() {
+			if known := r.book.get(of.ID()); known.Life != of.lineage.life() {
 				return errNotDead
 			}
 			return nil

@@ -97,7 +97,7 @@ func (t *transport) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, req
 	var again io.ReadCloser
 	defer func() { closeSnapshot(again) }()
 	for wait := snapshotAgain; ; wait = min(2*wait, snapshotAgainMax) {
-		beat := &raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term, Leader: req.Leader}
+		beat := &raft.AppendEntriesRequest{RPCHeader: req.RPCHeader, Term: req.Term}
 		if err := t.appendHeld(id, to, beat, new(raft.AppendEntriesResponse)); err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ func (r *Replica) speaker(id string) speaker {
 	if id == r.data.ID {
 		return speaker{knownLevel, true}
 	}
-	known, _ := r.book.get(id)
+	known := r.book.get(id)
 	m, _ := r.members.get(id)
 	return speaker{known.Level, speaksNow(known, m, time.Now())}
 }

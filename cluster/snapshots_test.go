@@ -12,7 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 // twoSnapshots is a data path whose log begins after the newer one of two snapshots, and the folders of both.
@@ -242,7 +242,7 @@ func TestAdviceAboutDamage(t *testing.T) {
 	for err, advice := range map[error]string{
 		&fs.PathError{Op: "open", Path: "raft.db", Err: syscall.EACCES}: checkDisk,
 		&fs.PathError{Op: "read", Path: "raft.db", Err: syscall.EIO}:    checkDisk,
-		bbolt.ErrTimeout: checkDisk,
+		bbolterrors.ErrTimeout: checkDisk,
 		&fs.PathError{Op: "stat", Path: "raft.db", Err: syscall.ENOENT}: moveAway,
 		errors.New("entry 5: unexpected EOF"):                           moveAway,
 	} {

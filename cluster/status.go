@@ -160,7 +160,7 @@ func (r *Replica) memberStatus() []Member {
 // unseenMember returns what the book knows of a server that gossip has not heard of. It is alive when
 // there was a sign of life over the cluster port.
 func (r *Replica) unseenMember(id string) Member {
-	known, _ := r.book.get(id)
+	known := r.book.get(id)
 	m := Member{Name: r.nameOf(id), ID: id, Role: r.role(id), Health: "not seen", Alive: known.heardLately(time.Now()),
 		Version: known.Version, LogLevel: known.Level, Addresses: known.lastKnown()}
 	if m.Alive {
