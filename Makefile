@@ -59,7 +59,7 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 	done
 
 e2e: ## the real programs side by side
-	@set -e; if test -f e2e/go.mod; then cd e2e; go test -count=1 ./...; else echo "no e2e tests"; fi
+	@set -e; if test -f e2e/go.mod; then cd e2e; go test -count=1 -p 1 ./...; else echo "no e2e tests"; fi
 
 .PHONY: deploy-check
 deploy-check: ## the systemd unit and the Kubernetes manifests, as far as that goes without the real thing

@@ -11,9 +11,9 @@ import (
 // of a connection is the nsqd's word only if this replica cannot have caused it.
 const (
 	// lateAnswer is the time from reading a command to having written its answer from which on nsqd may
-	// have given up. With the longest pause that is not noticed (400 ms, internal/pause) before the read
+	// have given up. With the longest pause that is not noticed (600 ms, internal/pause) before the read
 	// it stays inside nsqd's second.
-	lateAnswer = 500 * time.Millisecond
+	lateAnswer = 350 * time.Millisecond
 	// dialTime is how long before accept an nsqd may have connected and still wait for an answer: the
 	// kernel lets it connect and send while this process stands still.
 	dialTime = 2 * time.Second

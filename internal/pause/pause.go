@@ -9,8 +9,8 @@ import (
 const (
 	// Limit is the gap between two beats from which on it is a pause. nsqd waits for an answer for one
 	// second, so pauses have to be seen well before that; on a busy machine (load 20 on 2 processors) a
-	// goroutine waits for tens of milliseconds.
-	Limit = 400 * time.Millisecond
+	// goroutine waits for up to 400 ms.
+	Limit = 600 * time.Millisecond
 	// beat is how often a Watch looks at the clocks. A pause longer than Limit is always seen, one
 	// shorter than Limit-beat never.
 	beat = 100 * time.Millisecond
