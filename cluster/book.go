@@ -326,6 +326,15 @@ func (b *book) hungUp(id string) bool {
 	return known.Life.Start == 0 || known.hangUps.inRow > 1
 }
 
+// newlyAgain has the newer greeting come first again, because the older one was refused.
+func (b *book) newlyAgain(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if known, ok := b.records[id]; ok {
+		known.hangUps = hangUps{}
+	}
+}
+
 // put makes the address the first one; false when it was.
 func (r *peerRecord) put(address string) bool {
 	if address == "" || len(r.Addresses) > 0 && r.Addresses[0] == address {

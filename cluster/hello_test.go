@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/raftlookupd/raftlookupd/internal/eventually"
 )
 
 // When a replica has accepted a newer life, what the former one has still open ends, because it was
@@ -87,6 +89,50 @@ func TestGreetingOfTheOlderRelease(t *testing.T) {
 	}
 	if err := dial(); err != nil {
 		t.Errorf("downgraded: %v", err)
+	}
+}
+
+// Once release 0.1.0 cannot be part of the cluster any more, a replica that is known by the newer greeting is
+// not taken by the older one, which tells nothing of its history. It goes on with the newer one.
+func TestNoWayAroundTheJudgement(t *testing.T) {
+	r := openReady(t, testConfig(t.TempDir()))
+	eventually.True(t, soon, "the level is in force", func() error {
+		if r.registry.State().Level() == 0 {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	p := newPort(noListener{}, livingAs{identity0{"other", r.whoami().cluster}, lineage{}.next()}, r.log)
+	defer func() { p.drop(); p.wait() }()
+	dial := func(kind byte) error {
+		c, err := p.dial(t.Context(), kind, r.ID(), r.port.listener.Addr().String())
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	}
+	hangUp := func() { // as a proxy in front of a replica that starts
+		p.book.mu.Lock()
+		known := p.book.of(r.ID())
+		known.Level, known.hangUps = 0, hangUps{inRow: 2, last: time.Now()}
+		p.book.mu.Unlock()
+	}
+	hangUp()
+	if err := dial(kindJournal); err != nil {
+		t.Errorf("a replica of release 0.1.0, for all that is known: %v", err)
+	}
+	p.book.newlyAgain(r.ID())
+	if err := dial(kindJournal); err != nil { // now it is known
+		t.Fatal(err)
+	}
+	for _, kind := range []byte{kindRaft, kindJournal} {
+		hangUp()
+		if err := dial(kind); err == nil || !strings.Contains(err.Error(), "newer greeting") {
+			t.Errorf("kind %c: the older greeting is taken: %v", kind, err)
+		}
+		if err := dial(kind); err != nil {
+			t.Errorf("kind %c: the newer one afterwards: %v", kind, err)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -107,8 +108,11 @@ func (p *port) dial(ctx context.Context, kind byte, id, address string) (net.Con
 		}
 	}
 	c, err := p.dialAs(ctx, kind, plainGreeting, id, address)
-	if err == nil {
+	switch {
+	case err == nil:
 		p.book.plainly(id)
+	case strings.Contains(err.Error(), refusedBy):
+		p.book.newlyAgain(id)
 	}
 	return c, err
 }
