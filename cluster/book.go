@@ -272,16 +272,20 @@ func (b *book) refuse(id string, l life) {
 }
 
 // learn takes over what a replica that was accepted says of itself, and reports whether the file should
-// be written before anything else is said to that replica.
-func (b *book) learn(id string, said hello) bool {
+// be written before anything else is said to that replica. It learns nothing from a life that another has
+// overtaken since it was judged.
+func (b *book) learn(id string, said hello) (changed, overtaken bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	known := b.of(id)
+	if now := said.life(); now.Start > 0 && known.Life.Start >= now.Start && known.Life != now {
+		return false, true
+	}
 	known.plain, known.hangUps = false, hangUps{}
 	if said.Name == "" {
-		return false
+		return false, false
 	}
-	changed := known.put(said.Address)
+	changed = known.put(said.Address)
 	before := *known
 	known.Name, known.Version, known.Level = said.Name, said.Version, said.Level
 	known.Gossip, known.TCP, known.HTTP = cmp.Or(said.Gossip, known.Gossip), said.TCP, said.HTTP
@@ -295,7 +299,7 @@ func (b *book) learn(id string, said hello) bool {
 	if changed || known.Level != before.Level || known.Version != before.Version || known.Gossip != before.Gossip {
 		b.touch()
 	}
-	return changed
+	return changed, false
 }
 
 // plainly notes a greeting of version 1: whatever the replica knew before, it is of release 0.1.0 now.

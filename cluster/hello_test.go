@@ -50,6 +50,24 @@ type livingAs struct {
 
 func (l livingAs) hello() hello { return hello{Name: "other", lineage: l.lineage} }
 
+// A life that was judged before another one overtook it does not take its place.
+func TestOvertakenLifeIsNotLearned(t *testing.T) {
+	first := lineage{}.next()
+	second := first.next()
+	b := newBook()
+	for _, step := range []struct {
+		said      lineage
+		overtaken bool
+	}{{first, false}, {first, false}, {second, false}, {first, true}, {first.next(), true}, {lineage{}, false}, {second, false}} {
+		if _, overtaken := b.learn("id", hello{Name: "other", lineage: step.said}); overtaken != step.overtaken {
+			t.Errorf("start %d: overtaken %v", step.said.Start, overtaken)
+		}
+	}
+	if known := b.get("id"); known.Life != second.life() {
+		t.Errorf("life %+v is known, not %+v", known.Life, second.life())
+	}
+}
+
 // A replica that hangs up at the newer greeting gets the older one, also when gossip has told nothing of
 // it. One that is known to speak the newer gets it at the second time only, because it may just have ended.
 func TestGreetingOfTheOlderRelease(t *testing.T) {

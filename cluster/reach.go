@@ -171,12 +171,16 @@ func (p *port) meet(c net.Conn, id string, said hello) error {
 		p.keep()
 	}
 	if !v.refuses() {
-		if p.book.learn(id, said) {
+		changed, overtaken := p.book.learn(id, said)
+		if changed {
 			p.dropFormer(id, said.life())
 			p.keep()
 		}
-		p.belongs(c, id, said.life())
-		return nil
+		if !overtaken {
+			p.belongs(c, id, said.life())
+			return nil
+		}
+		known, v = p.book.judge(id, said)
 	}
 	err := &errHistory{v.explain(known, said)}
 	p.mu.Lock()
