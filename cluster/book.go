@@ -43,7 +43,7 @@ type peerRecord struct {
 	Hint        string   `json:"hint,omitempty"`      // of the cluster port, by gossip
 	Gossip      string   `json:"gossip,omitempty"`
 	Acked       uint64   `json:"acked,omitempty"` // the highest committed index that it has acknowledged
-	// Refused are the newest lives that came while the accepted one lived, so that they began with a copy.
+	// Refused are the newest lives that began with a copy: they came while the accepted one lived, or forked.
 	Refused []life `json:"refused,omitempty"`
 
 	TCP  string `json:"tcp,omitempty"` // where clients reach it
@@ -257,18 +257,19 @@ func (b *book) judge(id string, said hello) (peerRecord, judgement) {
 	return known, judge(known, said.lineage, said.Last)
 }
 
-// refuse notes a life that came while the accepted one lived. A service manager starts it again, and later on
-// the accepted one may stand still for a while.
-func (b *book) refuse(id string, l life) {
+// refuse notes a life that began with a copy, and reports whether that is new. A service manager starts it
+// again: later on the accepted one may stand still for a while, and the copy's lineage be too long to tell.
+func (b *book) refuse(id string, l life) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	known := b.of(id)
 	if slices.Contains(known.Refused, l) {
-		return
+		return false
 	}
 	all := append(slices.Clone(known.Refused), l) // copies of the record share the old ones
 	known.Refused = all[max(0, len(all)-maxRefused):]
 	b.touch()
+	return true
 }
 
 // learn takes over what a replica that was accepted says of itself, and reports whether the file should

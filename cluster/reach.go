@@ -167,7 +167,8 @@ func (p *port) meet(c net.Conn, id string, said hello) error {
 	// short log is to take the replica out.
 	if (v == laterLife || v == shortLog) && known.Life.Start > 0 && p.lives(id, known, said) {
 		v = stillLives
-		p.book.refuse(id, said.life())
+	}
+	if (v == stillLives || v == forkedLife) && p.book.refuse(id, said.life()) {
 		p.keep()
 	}
 	if !v.refuses() {
