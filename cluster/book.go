@@ -331,7 +331,7 @@ func (b *book) hungUp(id string) bool {
 	return known.Life.Start == 0 || known.hangUps.inRow > 1
 }
 
-// newlyAgain has the newer greeting come first again, because the older one was refused.
+// newlyAgain has the newer greeting come first again after hang-ups, because the older one was refused.
 func (b *book) newlyAgain(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

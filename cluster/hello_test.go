@@ -144,12 +144,19 @@ func TestNoWayAroundTheJudgement(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, kind := range []byte{kindRaft, kindJournal} {
-		hangUp()
-		if err := dial(kind); err == nil || !strings.Contains(err.Error(), "newer greeting") {
+		c, err := p.dialAs(t.Context(), kind, plainGreeting, r.ID(), r.port.listener.Addr().String())
+		if err == nil {
+			_ = c.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "newer greeting") {
 			t.Errorf("kind %c: the older greeting is taken: %v", kind, err)
 		}
+		hangUp()
 		if err := dial(kind); err != nil {
-			t.Errorf("kind %c: the newer one afterwards: %v", kind, err)
+			t.Errorf("kind %c: the newer one does not come next: %v", kind, err)
+		}
+		if known := p.book.get(r.ID()); known.Level != knownLevel {
+			t.Errorf("kind %c: it is known as %+v", kind, known)
 		}
 	}
 }

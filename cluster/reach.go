@@ -101,11 +101,13 @@ func (p *port) dial(ctx context.Context, kind byte, id, address string) (net.Con
 	}
 	ctx, cancel := context.WithTimeout(ctx, greetingTimeout)
 	defer cancel()
-	if p.speaks() >= helloGreeting && !p.book.speaksPlain(id) {
+	newer := p.speaks() >= helloGreeting
+	if newer && !p.book.speaksPlain(id) {
 		c, err := p.dialAs(ctx, kind, helloGreeting, id, address)
 		if err == nil || !errors.Is(err, errHungUp) || !p.book.hungUp(id) {
 			return c, err
 		}
+		newer = false // it was tried
 	}
 	c, err := p.dialAs(ctx, kind, plainGreeting, id, address)
 	switch {
@@ -113,6 +115,13 @@ func (p *port) dial(ctx context.Context, kind byte, id, address string) (net.Con
 		p.book.plainly(id)
 	case strings.Contains(err.Error(), refusedBy):
 		p.book.newlyAgain(id)
+		if newer {
+			again, failed := p.dialAs(ctx, kind, helloGreeting, id, address)
+			if failed == nil {
+				return again, nil
+			}
+			err = errors.Join(err, failed)
+		}
 	}
 	return c, err
 }
