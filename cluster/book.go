@@ -43,7 +43,7 @@ type peerRecord struct {
 	Hint        string   `json:"hint,omitempty"`      // of the cluster port, by gossip
 	Gossip      string   `json:"gossip,omitempty"`
 	Acked       uint64   `json:"acked,omitempty"` // the highest committed index that it has acknowledged
-	// Refused are the newest lives that came while the accepted one lived, so that they began with a copy.
+	// Refused are the newest lives that began with a copy: they came while the accepted one lived, or forked.
 	Refused []life `json:"refused,omitempty"`
 
 	TCP  string `json:"tcp,omitempty"` // where clients reach it
@@ -257,31 +257,36 @@ func (b *book) judge(id string, said hello) (peerRecord, judgement) {
 	return known, judge(known, said.lineage, said.Last)
 }
 
-// refuse notes a life that came while the accepted one lived. A service manager starts it again, and later on
-// the accepted one may stand still for a while.
-func (b *book) refuse(id string, l life) {
+// refuse notes a life that began with a copy, and reports whether that is new. A service manager starts it
+// again: later on the accepted one may stand still for a while, and the copy's lineage be too long to tell.
+func (b *book) refuse(id string, l life) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	known := b.of(id)
 	if slices.Contains(known.Refused, l) {
-		return
+		return false
 	}
 	all := append(slices.Clone(known.Refused), l) // copies of the record share the old ones
 	known.Refused = all[max(0, len(all)-maxRefused):]
 	b.touch()
+	return true
 }
 
 // learn takes over what a replica that was accepted says of itself, and reports whether the file should
-// be written before anything else is said to that replica.
-func (b *book) learn(id string, said hello) bool {
+// be written before anything else is said to that replica. It learns nothing from a life that another has
+// overtaken since it was judged.
+func (b *book) learn(id string, said hello) (changed, overtaken bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	known := b.of(id)
+	if now := said.life(); now.Start > 0 && known.Life.Start >= now.Start && known.Life != now {
+		return false, true
+	}
 	known.plain, known.hangUps = false, hangUps{}
 	if said.Name == "" {
-		return false
+		return false, false
 	}
-	changed := known.put(said.Address)
+	changed = known.put(said.Address)
 	before := *known
 	known.Name, known.Version, known.Level = said.Name, said.Version, said.Level
 	known.Gossip, known.TCP, known.HTTP = cmp.Or(said.Gossip, known.Gossip), said.TCP, said.HTTP
@@ -295,7 +300,7 @@ func (b *book) learn(id string, said hello) bool {
 	if changed || known.Level != before.Level || known.Version != before.Version || known.Gossip != before.Gossip {
 		b.touch()
 	}
-	return changed
+	return changed, false
 }
 
 // plainly notes a greeting of version 1: whatever the replica knew before, it is of release 0.1.0 now.
@@ -324,6 +329,15 @@ func (b *book) hungUp(id string) bool {
 	known.hangUps.inRow++
 	known.hangUps.last = time.Now()
 	return known.Life.Start == 0 || known.hangUps.inRow > 1
+}
+
+// newlyAgain has the newer greeting come first again after hang-ups, because the older one was refused.
+func (b *book) newlyAgain(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if known, ok := b.records[id]; ok {
+		known.hangUps = hangUps{}
+	}
 }
 
 // put makes the address the first one; false when it was.

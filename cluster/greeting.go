@@ -81,7 +81,24 @@ func (p *port) waitBegun() bool {
 	return false
 }
 
+// errUnjudged refuses a greeting that says nothing of its replica's history.
+var errUnjudged = errors.New("this replica is known by the newer greeting, and with the level of log kinds that is in force release 0.1.0 " +
+	"cannot be part of the cluster")
+
+// unjudged returns errUnjudged for a connection that might carry the votes and changes of a copy. A replica
+// falls back to the older greeting when others hang up at the newer one, so a copy might, too.
+func (p *port) unjudged(g greeting) error {
+	if (g.kind == kindRaft || g.kind == kindJournal) && p.past() && p.book.get(g.from.id).Life.Start > 0 {
+		return errUnjudged
+	}
+	return nil
+}
+
+// answerPlain answers a greeting of version 1, which is not judged.
 func (p *port) answerPlain(c net.Conn, g greeting, refusal error) error {
+	if refusal == nil {
+		refusal = p.unjudged(g)
+	}
 	reason := ""
 	if refusal != nil {
 		reason = refusal.Error()

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/raftlookupd/raftlookupd/internal/eventually"
 )
 
 // When a replica has accepted a newer life, what the former one has still open ends, because it was
@@ -47,6 +49,24 @@ type livingAs struct {
 }
 
 func (l livingAs) hello() hello { return hello{Name: "other", lineage: l.lineage} }
+
+// A life that was judged before another one overtook it does not take its place.
+func TestOvertakenLifeIsNotLearned(t *testing.T) {
+	first := lineage{}.next()
+	second := first.next()
+	b := newBook()
+	for _, step := range []struct {
+		said      lineage
+		overtaken bool
+	}{{first, false}, {first, false}, {second, false}, {first, true}, {first.next(), true}, {lineage{}, false}, {second, false}} {
+		if _, overtaken := b.learn("id", hello{Name: "other", lineage: step.said}); overtaken != step.overtaken {
+			t.Errorf("start %d: overtaken %v", step.said.Start, overtaken)
+		}
+	}
+	if known := b.get("id"); known.Life != second.life() {
+		t.Errorf("life %+v is known, not %+v", known.Life, second.life())
+	}
+}
 
 // A replica that hangs up at the newer greeting gets the older one, also when gossip has told nothing of
 // it. One that is known to speak the newer gets it at the second time only, because it may just have ended.
@@ -87,6 +107,57 @@ func TestGreetingOfTheOlderRelease(t *testing.T) {
 	}
 	if err := dial(); err != nil {
 		t.Errorf("downgraded: %v", err)
+	}
+}
+
+// Once release 0.1.0 cannot be part of the cluster any more, a replica that is known by the newer greeting is
+// not taken by the older one, which tells nothing of its history. It goes on with the newer one.
+func TestNoWayAroundTheJudgement(t *testing.T) {
+	r := openReady(t, testConfig(t.TempDir()))
+	eventually.True(t, soon, "the level is in force", func() error {
+		if r.registry.State().Level() == 0 {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	p := newPort(noListener{}, livingAs{identity0{"other", r.whoami().cluster}, lineage{}.next()}, r.log)
+	defer func() { p.drop(); p.wait() }()
+	dial := func(kind byte) error {
+		c, err := p.dial(t.Context(), kind, r.ID(), r.port.listener.Addr().String())
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	}
+	hangUp := func() { // as a proxy in front of a replica that starts
+		p.book.mu.Lock()
+		known := p.book.of(r.ID())
+		known.Level, known.hangUps = 0, hangUps{inRow: 2, last: time.Now()}
+		p.book.mu.Unlock()
+	}
+	hangUp()
+	if err := dial(kindJournal); err != nil {
+		t.Errorf("a replica of release 0.1.0, for all that is known: %v", err)
+	}
+	p.book.newlyAgain(r.ID())
+	if err := dial(kindJournal); err != nil { // now it is known
+		t.Fatal(err)
+	}
+	for _, kind := range []byte{kindRaft, kindJournal} {
+		c, err := p.dialAs(t.Context(), kind, plainGreeting, r.ID(), r.port.listener.Addr().String())
+		if err == nil {
+			_ = c.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "newer greeting") {
+			t.Errorf("kind %c: the older greeting is taken: %v", kind, err)
+		}
+		hangUp()
+		if err := dial(kind); err != nil {
+			t.Errorf("kind %c: the newer one does not come next: %v", kind, err)
+		}
+		if known := p.book.get(r.ID()); known.Level != knownLevel {
+			t.Errorf("kind %c: it is known as %+v", kind, known)
+		}
 	}
 }
 

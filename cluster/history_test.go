@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -326,5 +327,28 @@ func TestWholeClusterPutBack(t *testing.T) {
 	c.agree()
 	if _, ok := c.leader().registry.State().Lookup("early"); !ok {
 		t.Error("the registry is not there")
+	}
+}
+
+// A copy stays refused however often it is started, also when its lineage does not reach back to the fork.
+func TestCopyIsRefusedForEver(t *testing.T) {
+	p := newPort(noListener{}, identity0{"me", "cluster"}, slog.New(slog.DiscardHandler))
+	said := func(l lineage) hello { return hello{Name: "other", lineage: l, Last: 9} }
+	start := lineage{}.next()
+	original, copied := start.next(), start
+	if err := p.meet(nil, "id", said(original)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 * maxLives {
+		copied = copied.next()
+		if err := p.meet(nil, "id", said(copied)); err == nil {
+			t.Fatalf("start %d of the copy is taken", copied.Start)
+		}
+	}
+	for range 2 * maxLives { // not seen here
+		original = original.next()
+	}
+	if err := p.meet(nil, "id", said(original)); err != nil {
+		t.Errorf("start %d of the original: %v", original.Start, err)
 	}
 }

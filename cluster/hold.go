@@ -56,6 +56,33 @@ type holder struct {
 	signs  *book
 	ended  chan struct{} // closed when the transport closes
 	end    sync.Once
+
+	mu   sync.Mutex
+	held map[string]int // by id: calls that have failed and are held, or send a snapshot
+}
+
+// hold notes that a call to that replica may take long. The returned function notes its end.
+func (h *holder) hold(id string) (release func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.held == nil {
+		h.held = make(map[string]int)
+	}
+	h.held[id]++
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.held[id]--; h.held[id] == 0 {
+			delete(h.held, id)
+		}
+	}
+}
+
+// holds reports whether a call to that replica is held.
+func (h *holder) holds(id string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.held[id] > 0
 }
 
 // holdFor makes the transport hold the calls of that Raft from now on.
@@ -94,6 +121,7 @@ func (t *transport) AppendEntries(id raft.ServerID, to raft.ServerAddress, req *
 // InstallSnapshot implements raft.Transport.
 func (t *transport) InstallSnapshot(id raft.ServerID, to raft.ServerAddress, req *raft.InstallSnapshotRequest,
 	resp *raft.InstallSnapshotResponse, data io.Reader) error {
+	defer t.holder.hold(string(id))()
 	var again io.ReadCloser
 	defer func() { closeSnapshot(again) }()
 	for wait := snapshotAgain; ; wait = min(2*wait, snapshotAgainMax) {
@@ -180,6 +208,9 @@ func (t *transport) appendHeld(id raft.ServerID, to raft.ServerAddress, req *raf
 		}
 		if !t.holder.stands(id, req.Term) {
 			return err
+		}
+		if w.attempts == 0 {
+			defer t.holder.hold(string(id))()
 		}
 		w.failed(err)
 		if errors.Is(err, errRejected) {

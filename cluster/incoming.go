@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -16,6 +18,10 @@ import (
 // The transport closes this: it receives the snapshot into a file of the data path first, and hands it to
 // the library from there. When nothing comes for snapshotStall, it closes the connections with that
 // leader, and the library never hears of the snapshot.
+//
+// A leader that has not got an answer in time sends the snapshot again, and then what comes after it. So
+// one that is still being received when another begins is thrown away: the library, which reads one at a
+// time, would install it last, and take the registry back.
 const (
 	snapshotStall = 3 * time.Second
 	// incomingPattern names the files. What a crash has left of them is removed at the start.
@@ -27,7 +33,33 @@ type incoming struct {
 	dir   string        // where to, "" for the system's temporary folder
 	stall time.Duration // without a byte
 	ready chan raft.RPC // to the library: requests that can be served without reading from the network
+
+	mu     sync.Mutex
+	count  uint64 // of the snapshots that began
+	newest uint64 // which of them counts
+	term   uint64 // of its leader
 }
+
+// begin returns the number of a snapshot of a leader of that term, which counts unless one of a newer term
+// is being received.
+func (i *incoming) begin(term uint64) uint64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.count++
+	if term >= i.term {
+		i.newest, i.term = i.count, term
+	}
+	return i.count
+}
+
+// counts reports whether the snapshot of that number is the newest.
+func (i *incoming) counts(number uint64) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.newest == number
+}
+
+var errOvertaken = errors.New("a newer one has begun")
 
 // Consumer implements raft.Transport.
 func (t *transport) Consumer() <-chan raft.RPC { return t.incoming.ready }
@@ -60,7 +92,12 @@ func (t *transport) hand(rpc raft.RPC) bool {
 
 // receive reads a snapshot whole, has it installed, and answers.
 func (t *transport) receive(rpc raft.RPC, request *raft.InstallSnapshotRequest) {
+	number := t.incoming.begin(request.Term)
 	file, err := t.spool(rpc.Reader, request)
+	if err == nil && !t.incoming.counts(number) {
+		_, _ = file.Close(), os.Remove(file.Name())
+		err = errOvertaken
+	}
 	if err != nil {
 		rpc.Respond(&raft.InstallSnapshotResponse{}, fmt.Errorf("receive snapshot: %w", err))
 		return

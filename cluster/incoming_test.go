@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,17 +21,18 @@ type halfSnapshot struct {
 	start   *bytes.Reader
 	waits   chan struct{} // closed when the sender stands still
 	release chan struct{}
+	once    sync.Once // closes waits
 }
 
 func newHalfSnapshot() *halfSnapshot {
-	return &halfSnapshot{bytes.NewReader(make([]byte, 64<<10)), make(chan struct{}), make(chan struct{})}
+	return &halfSnapshot{start: bytes.NewReader(make([]byte, 64<<10)), waits: make(chan struct{}), release: make(chan struct{})}
 }
 
 func (h *halfSnapshot) Read(b []byte) (int, error) {
 	if h.start.Len() > 0 {
 		return h.start.Read(b)
 	}
-	close(h.waits)
+	h.once.Do(func() { close(h.waits) })
 	<-h.release
 	return 0, io.ErrUnexpectedEOF
 }
@@ -99,6 +101,61 @@ func TestSnapshotIsReceivedBesideOtherRequests(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// lateSnapshot is a snapshot whose end comes when it is released.
+type lateSnapshot struct {
+	*halfSnapshot
+	end *bytes.Reader
+}
+
+func (l *lateSnapshot) Read(b []byte) (int, error) {
+	if l.start.Len() == 0 {
+		l.once.Do(func() { close(l.waits) })
+		<-l.release
+		return l.end.Read(b)
+	}
+	return l.start.Read(b)
+}
+
+// A snapshot that another one has overtaken is not installed after it: entries may have come meanwhile.
+func TestSnapshotThatIsOvertaken(t *testing.T) {
+	to := listenTCP(t)
+	wire := newTransport(to, hclog.NewNullLogger())
+	wire.incoming.dir = t.TempDir()
+	sender := libraryTransport(listenTCP(t), transportTimeout)
+	t.Cleanup(func() { _, _ = sender.Close(), wire.Close() })
+	address := raft.ServerAddress(to.Addr().String())
+	late, answers := &lateSnapshot{newHalfSnapshot(), bytes.NewReader(make([]byte, 1<<10))}, make(chan error, 2)
+	send := func(size int, data io.Reader) {
+		answers <- sender.InstallSnapshot("to", address, installRequest(int64(size)), new(raft.InstallSnapshotResponse), data)
+	}
+	go send(late.start.Len()+late.end.Len(), late)
+	<-late.waits
+	eventually.True(t, soon, "the first snapshot has begun", func() error {
+		if left, _ := filepath.Glob(filepath.Join(wire.incoming.dir, incomingPattern)); len(left) == 0 {
+			return errors.New("no file")
+		}
+		return nil
+	})
+	go send(5, bytes.NewReader([]byte("again")))
+	rpc := nextRequest(t, wire)
+	if got, err := io.ReadAll(rpc.Reader); err != nil || string(got) != "again" {
+		t.Fatalf("snapshot of %d bytes, error %v", len(got), err)
+	}
+	rpc.Respond(&raft.InstallSnapshotResponse{Term: 3, Success: true}, nil)
+	if err := <-answers; err != nil {
+		t.Fatal(err)
+	}
+	close(late.release)
+	select {
+	case <-wire.Consumer():
+		t.Fatal("the first snapshot was handed on after the second")
+	case err := <-answers:
+		if err == nil {
+			t.Error("the first snapshot was taken")
+		}
+	}
 }
 
 // A leader that stands still in the middle of a snapshot keeps a follower from nothing, and its

@@ -65,13 +65,19 @@ func (l *losses) observe(o raft.Observation) {
 }
 
 // silent returns the ids whose heartbeats have failed for that long, and not across a pause of this process:
-// the answers may have come meanwhile.
+// the answers may have come meanwhile. After a pause a row of failures counts anew, because it may go on for
+// as long as this replica leads.
 func (l *losses) silent(d time.Duration, paused func(since time.Time) bool) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var ids []string
+	now := time.Now()
 	for id, f := range l.failing {
-		if f.lasts(d, time.Now()) && !paused(f.first) {
+		switch {
+		case paused(f.first):
+			f.first = now
+			l.failing[id] = f
+		case f.lasts(d, now):
 			ids = append(ids, id)
 		}
 	}

@@ -53,3 +53,32 @@ func TestSilentReplicas(t *testing.T) {
 		})
 	}
 }
+
+// A replica that died before or in a pause of the leader is silent a while after the pause, however long
+// the leader leads.
+func TestSilentAfterAPause(t *testing.T) {
+	const limit = 600 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		l := newLosses()
+		fails := func(d time.Duration) {
+			for end := time.Now().Add(d); !time.Now().After(end); time.Sleep(100 * time.Millisecond) {
+				l.observe(raft.Observation{Data: raft.FailedHeartbeatObservation{PeerID: "id"}})
+			}
+		}
+		fails(300 * time.Millisecond)
+		ended := time.Now()
+		paused := func(since time.Time) bool { return !ended.Before(since) }
+		fails(limit / 2)
+		if got := l.silent(limit, paused); len(got) > 0 {
+			t.Fatalf("silent right after a pause: %v", got)
+		}
+		fails(limit / 2)
+		if got := l.silent(limit, paused); len(got) > 0 {
+			t.Fatalf("silent %s after a pause was noticed: %v", limit/2, got)
+		}
+		fails(limit)
+		if got := l.silent(limit, paused); !slices.Contains(got, "id") {
+			t.Errorf("silent %s after a pause: %v, want the replica that died before it", limit, got)
+		}
+	})
+}

@@ -49,6 +49,7 @@ type port struct {
 	handle   map[byte]func(net.Conn, peer) // each owns its connection
 	cut      func(id string) bool          // for tests: the network to that replica is cut; may be nil
 	older    func() bool                   // for tests: it speaks as release 0.1.0 does; may be nil
+	past     func() bool                   // release 0.1.0 cannot be part of the cluster any more, for the level in force
 	book     *book                         // what is known of the others
 	keep     func()                        // has the book written
 	met      func(id string)               // is told of each connection that has come about; it does not block
@@ -66,7 +67,7 @@ type port struct {
 }
 
 func newPort(l net.Listener, s self, log *slog.Logger) *port {
-	return &port{listener: l, self: s, log: log, book: newBook(), keep: func() {}, met: func(string) {}, open: make(map[net.Conn]struct{}),
+	return &port{listener: l, self: s, log: log, book: newBook(), past: func() bool { return false }, keep: func() {}, met: func(string) {}, open: make(map[net.Conn]struct{}),
 		begun: make(chan struct{}), over: make(chan struct{}),
 		judging: make(map[string]chan struct{}), told: make(map[string]life),
 		handle: map[byte]func(net.Conn, peer){kindProbe: func(c net.Conn, _ peer) { _ = c.Close() }}}

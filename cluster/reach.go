@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -100,15 +101,27 @@ func (p *port) dial(ctx context.Context, kind byte, id, address string) (net.Con
 	}
 	ctx, cancel := context.WithTimeout(ctx, greetingTimeout)
 	defer cancel()
-	if p.speaks() >= helloGreeting && !p.book.speaksPlain(id) {
+	newer := p.speaks() >= helloGreeting
+	if newer && !p.book.speaksPlain(id) {
 		c, err := p.dialAs(ctx, kind, helloGreeting, id, address)
 		if err == nil || !errors.Is(err, errHungUp) || !p.book.hungUp(id) {
 			return c, err
 		}
+		newer = false // it was tried
 	}
 	c, err := p.dialAs(ctx, kind, plainGreeting, id, address)
-	if err == nil {
+	switch {
+	case err == nil:
 		p.book.plainly(id)
+	case strings.Contains(err.Error(), refusedBy):
+		p.book.newlyAgain(id)
+		if newer {
+			again, failed := p.dialAs(ctx, kind, helloGreeting, id, address)
+			if failed == nil {
+				return again, nil
+			}
+			err = errors.Join(err, failed)
+		}
 	}
 	return c, err
 }
@@ -163,16 +176,21 @@ func (p *port) meet(c net.Conn, id string, said hello) error {
 	// short log is to take the replica out.
 	if (v == laterLife || v == shortLog) && known.Life.Start > 0 && p.lives(id, known, said) {
 		v = stillLives
-		p.book.refuse(id, said.life())
+	}
+	if (v == stillLives || v == forkedLife) && p.book.refuse(id, said.life()) {
 		p.keep()
 	}
 	if !v.refuses() {
-		if p.book.learn(id, said) {
+		changed, overtaken := p.book.learn(id, said)
+		if changed {
 			p.dropFormer(id, said.life())
 			p.keep()
 		}
-		p.belongs(c, id, said.life())
-		return nil
+		if !overtaken {
+			p.belongs(c, id, said.life())
+			return nil
+		}
+		known, v = p.book.judge(id, said)
 	}
 	err := &errHistory{v.explain(known, said)}
 	p.mu.Lock()

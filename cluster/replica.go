@@ -110,6 +110,7 @@ func Open(cfg Config) (*Replica, error) {
 	r.registry = fsm.New()
 	r.port = newPort(cfg.Listener, r, r.log)
 	r.port.cut, r.port.older = cfg.cut, cfg.older
+	r.port.past = func() bool { return r.registry.State().Level() > 0 }
 	r.port.book, err = data.loadBook(data.known().Cluster)
 	if err != nil {
 		r.log.Warn("cannot read what was known of the other replicas", "file", bookFile, "error", err)

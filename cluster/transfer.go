@@ -70,11 +70,21 @@ func (r *Replica) transfer(ctx context.Context, id string) (to string, err error
 	return id, r.transferTo(ctx, id)
 }
 
-// transferTo makes the voter of that id the leader in the place of this replica.
+// errHeld means that a replica does not take entries now.
+var errHeld = errors.New("replication to it waits")
+
+// transferTo makes the voter of that id the leader in the place of this replica. Not while replication to
+// it is held: the library's transfer hands replication an order and waits for it (raft.go,
+// leadershipTransfer). The second such order would wait for as long as the call is held, and nothing could
+// be committed meanwhile.
 func (r *Replica) transferTo(ctx context.Context, id string) error {
+	if r.transport.holder.holds(id) || r.transfers.failedLately(id) {
+		return fmt.Errorf("hand leadership over to %s: %w", r.nameOf(id), errHeld)
+	}
 	start := time.Now()
 	err := awaitFuture(ctx, r.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(id)))
 	if err != nil {
+		r.transfers.hasFailed(id)
 		return fmt.Errorf("hand leadership over to %s: %w", r.nameOf(id), err)
 	}
 	r.log.Info("handed leadership over", "to", r.nameOf(id), "took", time.Since(start))
@@ -139,6 +149,25 @@ type transferWatch struct {
 
 	mu    sync.Mutex
 	since time.Time // of the first refusal in a row; zero when the last answer was another
+	tried string    // to which replica the last transfer that failed was
+	at    time.Time // when
+}
+
+// orderTaken is by when replication has taken an order that a transfer has left, or is held.
+const orderTaken = transportTimeout + holdMax
+
+// hasFailed notes that a transfer to that replica has failed.
+func (w *transferWatch) hasFailed(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tried, w.at = id, time.Now()
+}
+
+// failedLately reports whether the order of a transfer to that replica may still wait to be taken.
+func (w *transferWatch) failedLately(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.tried == id && time.Since(w.at) < orderTaken
 }
 
 func newTransferWatch(raftTimeout time.Duration, failed func(error)) *transferWatch {

@@ -68,14 +68,14 @@ func (b *Buffer) write(level slog.Level, line []byte) error {
 	if b.closed {
 		return os.ErrClosed
 	}
-	if !b.fits(level, len(line)) {
+	if b.fits(level, len(line)) {
+		b.tellDrops()
+		b.push(line)
+	} else {
 		b.full = true
 		b.drops.add(level)
-		return nil
 	}
-	b.tellDrops()
-	b.push(line)
-	select {
+	select { // also for a drop: the buffer may be empty, and the line too long for it
 	case b.wake <- struct{}{}:
 	default:
 	}

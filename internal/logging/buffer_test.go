@@ -258,6 +258,23 @@ func TestErrorsAreKeptWhenTheBufferIsFull(t *testing.T) {
 	}
 }
 
+// A line that is longer than an empty buffer is dropped, and those after it are taken at once.
+func TestLineThatIsTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newGate(false)
+		log, b := buffered(t, w, 4096, "text")
+		synctest.Wait() // the buffer is empty
+		log.Info(strings.Repeat("x", 5000))
+		synctest.Wait()
+		log.Info("short")
+		synctest.Wait()
+		if s := w.String(); !strings.Contains(s, "short") || !strings.Contains(s, dropped) {
+			t.Errorf("after a line that is too long: %q", s)
+		}
+		mustClose(t, b)
+	})
+}
+
 // Every line of many goroutines is written or counted, and a writer that stops and goes tears none.
 func TestConcurrentLinesAreWrittenOrCounted(t *testing.T) {
 	w := newGate(false)
