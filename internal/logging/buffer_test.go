@@ -258,45 +258,6 @@ func TestErrorsAreKeptWhenTheBufferIsFull(t *testing.T) {
 	}
 }
 
-// Of the lines that were dropped the warnings and errors are counted by themselves.
-func TestDroppedWarningsAreCounted(t *testing.T) {
-	w := newGate(true)
-	_, b := buffered(t, w, 1<<10, "text")
-	w.stuckAfter(t, b, []byte("first\n"))
-	long := make([]byte, 2<<10) // more than the buffer takes
-	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
-		_ = b.write(level, long)
-	}
-	w.set(false, nil)
-	mustClose(t, b)
-	if want := dropped + " lines=4 warnings_and_errors=2"; !strings.Contains(w.String(), want) {
-		t.Errorf("it does not say %q: %s", want, w.String())
-	}
-}
-
-// Once lines are dropped, those below a warning are until half of the buffer is free, so that they are lost
-// in one piece.
-func TestDropsGoOnUntilHalfIsFree(t *testing.T) {
-	b := &Buffer{limit: 8 << 10, wake: make(chan struct{}, 1), explain: drops.plain}
-	line := []byte(strings.Repeat("x", 99) + "\n")
-	for b.drops.lines == 0 {
-		_ = b.write(slog.LevelInfo, line)
-	}
-	b.head += 10 * len(line) // written
-	if _ = b.write(slog.LevelInfo, line); b.drops.lines != 2 {
-		t.Errorf("%d lines were dropped, want 2: a little more room is no end of it", b.drops.lines)
-	}
-	_ = b.write(slog.LevelWarn, line)
-	if left := b.text[b.head:]; !bytes.HasSuffix(left, append([]byte(dropped+": 2\n"), line...)) {
-		t.Errorf("the buffer ends with %q", left[len(left)-200:])
-	}
-	b.head = len(b.text) - b.limit/2
-	b.take(nil)
-	if _ = b.write(slog.LevelInfo, line); b.drops.lines > 0 {
-		t.Error("a line was dropped when half of the buffer was free")
-	}
-}
-
 // Every line of many goroutines is written or counted, and a writer that stops and goes tears none.
 func TestConcurrentLinesAreWrittenOrCounted(t *testing.T) {
 	w := newGate(false)
