@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -110,6 +111,41 @@ func TestBookFile(t *testing.T) {
 	}
 	if b, err := r.data.loadBook(cluster); err == nil || len(b.all()) > 0 {
 		t.Errorf("a damaged file: error %v, %v", err, b.all())
+	}
+}
+
+// In the file the replica that was heard of last comes last, so that what is forgotten after a start is what was
+// heard of longest ago. A file that is too large is not read.
+func TestBookFileKeepsTheOrder(t *testing.T) {
+	r := openReady(t, testConfig(t.TempDir()))
+	for _, id := range []string{"a", "b", "c"} {
+		r.book.gossiped(gossipedAs(id, 1, 1))
+	}
+	r.book.heard("a")
+	if err := r.saveBook(); err != nil {
+		t.Fatal(err)
+	}
+	cluster := r.whoami().cluster
+	b, err := r.data.loadBook(cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range maxRecords - 2 {
+		b.gossiped(gossipedAs(fmt.Sprint(n), 1, 1))
+	}
+	if left := b.get("a").ID + b.get("b").ID + b.get("c").ID; left != "ac" {
+		t.Errorf("of a, b and c %q is left", left)
+	}
+	path := filepath.Join(r.data.dir, bookFile)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, append(whole, make([]byte, maxBookBytes)...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := r.data.loadBook(cluster); err == nil || len(b.all()) > 0 || !strings.Contains(err.Error(), "bytes") {
+		t.Errorf("too large: error %v, %v", err, b.all())
 	}
 }
 
