@@ -149,6 +149,34 @@ func TestBookFileKeepsTheOrder(t *testing.T) {
 	}
 }
 
+// What could not be written is written the next time.
+func TestBookFileThatCannotBeWritten(t *testing.T) {
+	r := openReady(t, testConfig(t.TempDir()))
+	path := filepath.Join(r.data.dir, bookFile)
+	if err := r.saveBook(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(path, "in the way"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r.book.acked("a", 12)
+	if err := r.saveBook(); err == nil {
+		t.Fatal("a folder was replaced")
+	}
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.saveBook(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := r.data.loadBook(r.whoami().cluster); err != nil || b.get("a").Acked != 12 {
+		t.Errorf("error %v, %+v", err, b.all())
+	}
+}
+
 func TestJoinBackoff(t *testing.T) {
 	var f joinFacts
 	var waits []time.Duration

@@ -101,3 +101,26 @@ func TestCloseEndsTheTries(t *testing.T) {
 		w.set(false, nil)
 	})
 }
+
+// Close may give up twice.
+func TestCloseGivesUpTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newGate(true)
+		b := NewBuffer(w, 8<<10)
+		_, _ = b.Write([]byte("line\n"))
+		for range 2 {
+			if err := b.Close(time.Second); err != ErrNotWritten {
+				t.Errorf("error %v, want ErrNotWritten", err)
+			}
+		}
+		w.set(false, nil)
+	})
+}
+
+// Only the memory of an empty buffer is given back.
+func TestShrinkKeepsLines(t *testing.T) {
+	b := &Buffer{text: append(make([]byte, 0, 2*keptSize), "line\n"...)}
+	if b.shrink(); string(b.text) != "line\n" {
+		t.Errorf("%q is left", b.text)
+	}
+}
