@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/raftlookupd/raftlookupd/internal/eventually"
 )
 
 func gossipedAs(id string, incarnation uint64, port int) member {
@@ -141,6 +143,13 @@ func TestBookFileKeepsTheOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	newer := strings.Replace(string(whole), `"format": 1`, `"format": 2`, 1)
+	if err := os.WriteFile(path, []byte(newer), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := r.data.loadBook(cluster); err != nil || len(b.all()) > 0 || newer == string(whole) {
+		t.Errorf("of a newer version: error %v, %v", err, b.all())
+	}
 	if err := os.WriteFile(path, append(whole, make([]byte, maxBookBytes)...), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -174,6 +183,31 @@ func TestBookFileThatCannotBeWritten(t *testing.T) {
 	}
 	if b, err := r.data.loadBook(r.whoami().cluster); err != nil || b.get("a").Acked != 12 {
 		t.Errorf("error %v, %+v", err, b.all())
+	}
+}
+
+// What is acknowledged is written now and then, and when the replica closes.
+func TestAcknowledgementsAreKept(t *testing.T) {
+	r := openReady(t, testConfig(t.TempDir()))
+	cluster := r.whoami().cluster
+	kept := func() uint64 {
+		b, err := r.data.loadBook(cluster)
+		if err != nil {
+			t.Error(err)
+		}
+		return b.get("a").Acked
+	}
+	r.book.acked("a", 12)
+	eventually.True(t, soon, "it is written", func() error {
+		if got := kept(); got != 12 {
+			return fmt.Errorf("%d is", got)
+		}
+		return nil
+	})
+	r.book.acked("a", 13)
+	mustClose(t, r)
+	if got := kept(); got != 13 {
+		t.Errorf("%d was written at the end", got)
 	}
 }
 

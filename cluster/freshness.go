@@ -50,6 +50,12 @@ type freshTarget struct {
 	asOf  time.Time
 }
 
+// pending reports whether the target is worth waiting for. An index that a leader told which was deposed may
+// never be reached.
+func (t freshTarget) pending(now time.Time) bool {
+	return t.index != 0 && now.Sub(t.asOf) < targetPatience
+}
+
 // majorityAt is what was known at a time of the newest contact with a majority.
 type majorityAt struct {
 	term     uint64
@@ -88,7 +94,7 @@ func (r *Replica) refresh(ctx context.Context) {
 	if answered {
 		c.answered.Store(&asked)
 	}
-	if c.target.index != 0 && asked.Sub(c.target.asOf) < targetPatience {
+	if c.target.pending(asked) {
 		return // an earlier index is reached earlier
 	}
 	if err != nil || age > maxAge {

@@ -96,6 +96,25 @@ func TestContactsCountInOneTerm(t *testing.T) {
 	}
 }
 
+// An index that is never reached is given up.
+func TestPendingTarget(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		target freshTarget
+		want   bool
+	}{
+		{freshTarget{}, false},
+		{freshTarget{0, now}, false},
+		{freshTarget{7, now}, true},
+		{freshTarget{7, now.Add(-targetPatience + 1)}, true},
+		{freshTarget{7, now.Add(-targetPatience)}, false},
+	} {
+		if got := c.target.pending(now); got != c.want {
+			t.Errorf("%+v: %v", c.target, got)
+		}
+	}
+}
+
 func TestReadiness(t *testing.T) {
 	good := readiness{started: true, isolation: 30 * time.Second}
 	for want, spoil := range map[string]func(*readiness){
@@ -275,6 +294,9 @@ func TestFollowerCountsTheLeadersAge(t *testing.T) {
 	leader.fresh.majority.Store(&majorityAt{term: leader.raft.CurrentTerm(), at: now.Add(time.Hour), last: half})
 	if _, age, _, err := f.caller.freshIndex(t.Context(), leader.data.ID); err != nil || age < 30*time.Minute {
 		t.Errorf("age %s, error %v", age, err)
+	}
+	if _, age, _, err := leader.askLeader(t.Context()); err != nil || age < 30*time.Minute {
+		t.Errorf("the leader itself: age %s, error %v", age, err)
 	}
 	before := f.FreshAsOf()
 	eventually.True(t, soon, "another answer", func() error {
