@@ -5,8 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/raftlookupd/raftlookupd/internal/eventually"
 )
 
 func gossipedAs(id string, incarnation uint64, port int) member {
@@ -110,6 +113,101 @@ func TestBookFile(t *testing.T) {
 	}
 	if b, err := r.data.loadBook(cluster); err == nil || len(b.all()) > 0 {
 		t.Errorf("a damaged file: error %v, %v", err, b.all())
+	}
+}
+
+// In the file the replica that was heard of last comes last, so that what is forgotten after a start is what was
+// heard of longest ago. A file that is too large is not read.
+func TestBookFileKeepsTheOrder(t *testing.T) {
+	r := openReady(t, testConfig(t.TempDir()))
+	for _, id := range []string{"a", "b", "c"} {
+		r.book.gossiped(gossipedAs(id, 1, 1))
+	}
+	r.book.heard("a")
+	if err := r.saveBook(); err != nil {
+		t.Fatal(err)
+	}
+	cluster := r.whoami().cluster
+	b, err := r.data.loadBook(cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range maxRecords - 2 {
+		b.gossiped(gossipedAs(fmt.Sprint(n), 1, 1))
+	}
+	if left := b.get("a").ID + b.get("b").ID + b.get("c").ID; left != "ac" {
+		t.Errorf("of a, b and c %q is left", left)
+	}
+	path := filepath.Join(r.data.dir, bookFile)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := strings.Replace(string(whole), `"format": 1`, `"format": 2`, 1)
+	if err := os.WriteFile(path, []byte(newer), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := r.data.loadBook(cluster); err != nil || len(b.all()) > 0 || newer == string(whole) {
+		t.Errorf("of a newer version: error %v, %v", err, b.all())
+	}
+	if err := os.WriteFile(path, append(whole, make([]byte, maxBookBytes)...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := r.data.loadBook(cluster); err == nil || len(b.all()) > 0 || !strings.Contains(err.Error(), "bytes") {
+		t.Errorf("too large: error %v, %v", err, b.all())
+	}
+}
+
+// What could not be written is written the next time.
+func TestBookFileThatCannotBeWritten(t *testing.T) {
+	r := openReady(t, testConfig(t.TempDir()))
+	path := filepath.Join(r.data.dir, bookFile)
+	if err := r.saveBook(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(path, "in the way"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r.book.acked("a", 12)
+	if err := r.saveBook(); err == nil {
+		t.Fatal("a folder was replaced")
+	}
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.saveBook(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := r.data.loadBook(r.whoami().cluster); err != nil || b.get("a").Acked != 12 {
+		t.Errorf("error %v, %+v", err, b.all())
+	}
+}
+
+// What is acknowledged is written now and then, and when the replica closes.
+func TestAcknowledgementsAreKept(t *testing.T) {
+	r := openReady(t, testConfig(t.TempDir()))
+	cluster := r.whoami().cluster
+	kept := func() uint64 {
+		b, err := r.data.loadBook(cluster)
+		if err != nil {
+			t.Error(err)
+		}
+		return b.get("a").Acked
+	}
+	r.book.acked("a", 12)
+	eventually.True(t, soon, "it is written", func() error {
+		if got := kept(); got != 12 {
+			return fmt.Errorf("%d is", got)
+		}
+		return nil
+	})
+	r.book.acked("a", 13)
+	mustClose(t, r)
+	if got := kept(); got != 13 {
+		t.Errorf("%d was written at the end", got)
 	}
 }
 

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -104,6 +106,48 @@ func TestLeadershipMovesToWhoReachesAll(t *testing.T) {
 	})
 	eventually.True(t, soon, "the follower's change", func() error { return f.Change(t.Context(), fsm.CreateTopic("mine")) })
 	c.agree()
+}
+
+// What the choice is made from: whom the leader and the others reach, by calls and not by what was heard before.
+func TestWhoIsBetterConnected(t *testing.T) {
+	c := newTrio(t, 3, nil)
+	c.agree()
+	leader, f := c.leader(), c.follower()
+	third := slices.DeleteFunc(c.running(), func(r *Replica) bool { return r == leader || r == f })[0]
+	term, ctx, voters := leader.raft.CurrentTerm(), t.Context(), []string{leader.data.ID, f.data.ID, third.data.ID}
+	says := func(want ...string) {
+		t.Helper()
+		slices.Sort(want)
+		eventually.True(t, soon, "whom the third reaches", func() error {
+			a := leader.askReach(ctx, []string{third.data.ID}, append(voters, "unknown"))[third.data.ID]
+			slices.Sort(a.Reached)
+			if !slices.Equal(a.Reached, want) || a.LastIndex != third.raft.LastIndex() || a.LastIndex == 0 {
+				return fmt.Errorf("it says %+v", a)
+			}
+			return nil
+		})
+	}
+	const noContactCounts = -time.Hour // so that all are asked
+	choose := func(want string) {
+		t.Helper()
+		eventually.True(t, soon, "the choice", func() error {
+			if got := leader.betterConnected(ctx, term, noContactCounts); got != want {
+				return fmt.Errorf("%q, want %q", got, want)
+			}
+			return nil
+		})
+	}
+	says(leader.data.ID, f.data.ID)
+	choose("")
+	c.cutLink(leader, f)
+	says(leader.data.ID, f.data.ID)
+	choose(third.data.ID)
+	c.net.mu.Lock()
+	c.net.cuts[[2]string{third.data.ID, leader.data.ID}] = true // one way: it answers the leader
+	c.net.mu.Unlock()
+	third.caller.http.CloseIdleConnections()
+	says(f.data.ID)
+	choose("")
 }
 
 // A voter that is dead is reached by nobody: leadership stays where it is.

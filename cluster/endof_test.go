@@ -1,10 +1,13 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 
 	"github.com/raftlookupd/raftlookupd/fsm"
 	"github.com/raftlookupd/raftlookupd/internal/eventually"
@@ -66,4 +69,29 @@ func TestEndFacts(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	r.apart.Store(false)
+}
+
+// A replica that was taken out of its cluster is leaving, though nothing has told it to.
+func TestEndFactsOfOneThatIsOut(t *testing.T) {
+	c := newTrio(t, 3, nil)
+	r := c.follower()
+	if r.endFacts().leaving {
+		t.Error("it is leaving from the beginning")
+	}
+	if err := c.leader().raft.DemoteVoter(raft.ServerID(r.ID()), 0, soon).Error(); err != nil {
+		t.Fatal(err)
+	}
+	c.agree()
+	if err := c.leader().raft.RemoveServer(raft.ServerID(r.ID()), 0, soon).Error(); err != nil {
+		t.Fatal(err)
+	}
+	eventually.True(t, soon, "it is out", func() error {
+		if !r.outside() {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	if f := r.endFacts(); !f.leaving {
+		t.Errorf("%+v", f)
+	}
 }

@@ -50,6 +50,12 @@ type freshTarget struct {
 	asOf  time.Time
 }
 
+// pending reports whether the target is worth waiting for. An index that a leader told which was deposed may
+// never be reached.
+func (t freshTarget) pending(now time.Time) bool {
+	return t.index != 0 && now.Sub(t.asOf) < targetPatience
+}
+
 // majorityAt is what was known at a time of the newest contact with a majority.
 type majorityAt struct {
 	term     uint64
@@ -88,7 +94,7 @@ func (r *Replica) refresh(ctx context.Context) {
 	if answered {
 		c.answered.Store(&asked)
 	}
-	if c.target.index != 0 && asked.Sub(c.target.asOf) < targetPatience {
+	if c.target.pending(asked) {
 		return // an earlier index is reached earlier
 	}
 	if err != nil || age > maxAge {
@@ -196,21 +202,23 @@ func (r *Replica) freshAsOf(now time.Time) time.Time {
 // committed by then: now, but for some milliseconds under load. A follower may be ahead of it, because
 // it hears of a commit beside the leader's registry.
 func (r *Replica) appliedCommits(now time.Time) time.Time {
-	committed := r.raft.CommitIndex()
-	if r.reached(committed) {
+	return r.fresh.caughtUp.applied(now, r.raft.CommitIndex(), r.reached)
+}
+
+// applied is told what the leader has committed by now, and whether it has applied an index.
+func (c *caughtUp) applied(now time.Time, committed uint64, reached func(uint64) bool) time.Time {
+	if reached(committed) {
 		return now
 	}
-	waiting := r.fresh.commits.Load()
+	waiting := c.commits.Load()
 	switch {
-	case waiting == nil || !r.reached(waiting.index):
-		if waiting == nil {
-			r.fresh.commits.CompareAndSwap(nil, &freshTarget{committed, now})
-		}
-		return loaded(&r.fresh.asOf)
-	default:
-		r.fresh.commits.CompareAndSwap(waiting, &freshTarget{committed, now})
+	case waiting == nil:
+		c.commits.CompareAndSwap(nil, &freshTarget{committed, now})
+	case reached(waiting.index):
+		c.commits.CompareAndSwap(waiting, &freshTarget{committed, now})
 		return waiting.asOf
 	}
+	return loaded(&c.asOf)
 }
 
 // age returns how long ago this replica was last known to have applied what the leader had committed: 0

@@ -96,6 +96,76 @@ func TestContactsCountInOneTerm(t *testing.T) {
 	}
 }
 
+// An index that is never reached is given up.
+func TestPendingTarget(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		target freshTarget
+		want   bool
+	}{
+		{freshTarget{}, false},
+		{freshTarget{0, now}, false},
+		{freshTarget{7, now}, true},
+		{freshTarget{7, now.Add(-targetPatience + 1)}, true},
+		{freshTarget{7, now.Add(-targetPatience)}, false},
+	} {
+		if got := c.target.pending(now); got != c.want {
+			t.Errorf("%+v: %v", c.target, got)
+		}
+	}
+}
+
+// A leader under load is as fresh as of when it had committed no more than it has applied.
+func TestAppliedCommits(t *testing.T) {
+	start := time.Now()
+	var c caughtUp
+	asked := start.Add(-time.Second)
+	c.advance(asked)
+	for i, step := range []struct {
+		committed, applied uint64
+		want               time.Duration // since start
+	}{
+		{7, 7, 0},
+		{10, 9, -time.Second}, // 10 had been committed as of 1
+		{12, 9, -time.Second},
+		{13, 10, 1},
+		{14, 12, -time.Second}, // 13 as of 3 is waited for
+		{15, 14, 3},
+		{15, 15, 6},
+	} {
+		now := start.Add(time.Duration(i))
+		if got := c.applied(now, step.committed, func(index uint64) bool { return index <= step.applied }); !got.Equal(start.Add(step.want)) {
+			t.Errorf("step %d: as of %s, want %s", i, got.Sub(start), step.want)
+		}
+	}
+	c.advance(asked.Add(-time.Second))
+	if got := loaded(&c.asOf); !got.Equal(asked) {
+		t.Errorf("it went back by %s", asked.Sub(got))
+	}
+}
+
+// What was known of the majority in another term, or a while ago, does not count.
+func TestLastMajorityIsThatOfTheTerm(t *testing.T) {
+	r := openReady(t, testConfig(t.TempDir()))
+	term, now := r.raft.CurrentTerm(), time.Now()
+	known := now.Add(-time.Hour)
+	for name, c := range map[string]struct {
+		term uint64
+		at   time.Time
+		want time.Time
+	}{
+		"just now":     {term, now, known},
+		"a moment ago": {term, now.Add(-majorityKept + 1), known},
+		"a while ago":  {term, now.Add(-majorityKept), now},
+		"another term": {term - 1, now, now},
+	} {
+		r.fresh.majority.Store(&majorityAt{c.term, c.at, known})
+		if got := r.lastMajority(now); !got.Equal(c.want) {
+			t.Errorf("%s: %s ago, want %s", name, now.Sub(got), now.Sub(c.want))
+		}
+	}
+}
+
 func TestReadiness(t *testing.T) {
 	good := readiness{started: true, isolation: 30 * time.Second}
 	for want, spoil := range map[string]func(*readiness){
@@ -275,6 +345,9 @@ func TestFollowerCountsTheLeadersAge(t *testing.T) {
 	leader.fresh.majority.Store(&majorityAt{term: leader.raft.CurrentTerm(), at: now.Add(time.Hour), last: half})
 	if _, age, _, err := f.caller.freshIndex(t.Context(), leader.data.ID); err != nil || age < 30*time.Minute {
 		t.Errorf("age %s, error %v", age, err)
+	}
+	if _, age, _, err := leader.askLeader(t.Context()); err != nil || age < 30*time.Minute {
+		t.Errorf("the leader itself: age %s, error %v", age, err)
 	}
 	before := f.FreshAsOf()
 	eventually.True(t, soon, "another answer", func() error {

@@ -42,6 +42,24 @@ func TestConnectionsOfAFormerLifeEnd(t *testing.T) {
 	}
 }
 
+// A life is on disk before its replica is told that it is accepted: a witness that is killed then still knows it.
+func TestLifeIsKeptBeforeItIsAccepted(t *testing.T) {
+	r := openReady(t, testConfig(t.TempDir()))
+	for l := (lineage{}).next(); l.Start < 30; l = l.next() {
+		p := newPort(noListener{}, livingAs{identity0{"other", r.whoami().cluster}, l}, r.log)
+		c, err := p.dial(t.Context(), kindCall, r.ID(), r.port.listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, err := r.data.loadBook(r.whoami().cluster)
+		_ = c.Close()
+		p.wait()
+		if err != nil || kept.get("other").Life != l.life() {
+			t.Fatalf("start %d was accepted, on disk is %+v, error %v", l.Start, kept.get("other").Life, err)
+		}
+	}
+}
+
 // livingAs is a stranger of that lineage.
 type livingAs struct {
 	identity0

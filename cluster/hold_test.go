@@ -137,6 +137,7 @@ func TestSnapshotIsSentAgain(t *testing.T) {
 	node := startBare(t, bareOptions{})
 	node.lead()
 	var got []string
+	var came []time.Time
 	installs := 0
 	serve := func(rpc raft.RPC) {
 		req, is := rpc.Command.(*raft.InstallSnapshotRequest)
@@ -144,6 +145,7 @@ func TestSnapshotIsSentAgain(t *testing.T) {
 			success(true, false)(rpc)
 			return
 		}
+		came = append(came, time.Now())
 		body, _ := io.ReadAll(rpc.Reader)
 		got = append(got, string(body))
 		installs++
@@ -170,6 +172,9 @@ func TestSnapshotIsSentAgain(t *testing.T) {
 	err := client.InstallSnapshot(node.id, to, request, &answer, strings.NewReader("whole"))
 	if err != nil || !answer.Success || fmt.Sprint(got) != "[whole whole whole]" || opened.Load() != 2 || open.Load() != 0 {
 		t.Errorf("error %v, answer %+v, sent %v, opened %d, left open %d", err, answer, got, opened.Load(), open.Load())
+	}
+	if first, second := came[1].Sub(came[0]), came[2].Sub(came[1]); first < snapshotAgain || second < 2*snapshotAgain {
+		t.Errorf("sent again after %s and after %s", first, second)
 	}
 	gone := errors.New("gone")
 	client.holder.open = func(uint64, uint64) (io.ReadCloser, error) { return nil, gone }

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -199,8 +202,57 @@ func TestIncomingSnapshotOfACrashIsRemoved(t *testing.T) {
 	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	mustClose(t, openReady(t, cfg))
+	r := openReady(t, cfg)
+	if dir := r.transport.incoming.dir; dir != cfg.DataPath {
+		t.Errorf("snapshots come in at %q", dir)
+	}
+	mustClose(t, r)
 	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it is still there: %v", err)
 	}
+}
+
+// slowReader gives a byte each time that almost is a stall.
+type slowReader struct{ left int }
+
+func (r *slowReader) Read(b []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	time.Sleep(snapshotStall - 1)
+	r.left--
+	return copy(b, "x"), nil
+}
+
+// A snapshot may come slowly, but must not stand still. The connection of one that is here stays.
+func TestSlowSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPort(noListener{}, identity0{"me", "cluster"}, slog.New(slog.DiscardHandler))
+		near, far := net.Pipe()
+		defer func() { _ = far.Close() }()
+		wire, ok := p.track(near)
+		if !ok {
+			t.Fatal("no connection")
+		}
+		p.belongs(wire, "leader", life{})
+		tr := &transport{stream: &stream{port: p}, incoming: incoming{dir: t.TempDir(), stall: snapshotStall}}
+		file, err := tr.spool(&slowReader{5}, &raft.InstallSnapshotRequest{RPCHeader: headerOf("leader"), Size: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(file); err != nil || string(got) != "xxxxx" {
+			t.Errorf("received %q, error %v", got, err)
+		}
+		_, _ = file.Close(), os.Remove(file.Name())
+		time.Sleep(10 * snapshotStall)
+		if len(p.open) != 1 {
+			t.Error("the connection was closed")
+		}
+		if _, err := tr.spool(wire, &raft.InstallSnapshotRequest{RPCHeader: headerOf("leader"), Size: 5}); err == nil {
+			t.Error("a snapshot that stands still was received")
+		}
+		if left, _ := filepath.Glob(filepath.Join(tr.incoming.dir, "*")); len(left) > 0 || len(p.open) > 0 {
+			t.Errorf("left are %v and %d connections", left, len(p.open))
+		}
+	})
 }

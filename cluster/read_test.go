@@ -135,6 +135,9 @@ func TestNotReadyBeforeItHasCaughtUp(t *testing.T) {
 	if ready, reason := r.Ready(); ready || reason == "" {
 		t.Errorf("ready %v, reason %q", ready, reason)
 	}
+	if asOf := r.FreshAsOf(); !asOf.IsZero() {
+		t.Errorf("fresh as of %s ago", time.Since(asOf))
+	}
 	if !r.Admits() {
 		t.Error("an nsqd must be able to register in the meantime")
 	}

@@ -40,6 +40,13 @@ func TestMeaning(t *testing.T) {
 }
 
 // A client's own fault ends its session at once, as with nsqlookupd, whatever the replica did before.
+func TestDefaultsOfEndings(t *testing.T) {
+	s := New(Config{Open: (&fakeReplica{}).open})
+	if s.cfg.lateAnswer != lateAnswer || s.cfg.Paused(time.Time{}) {
+		t.Errorf("late after %s, paused: %v", s.cfg.lateAnswer, s.cfg.Paused(time.Time{}))
+	}
+}
+
 func TestBrokenProtocolCloses(t *testing.T) {
 	for _, say := range []string{"NOP\n", "IDENTIFY\n", "REGISTER\n", "REGISTER $\n", "REGISTER t $\n", strings.Repeat("x", 5000)} {
 		r := &fakeReplica{opened: make(chan *fakeSession, 1)}

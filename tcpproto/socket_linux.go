@@ -27,9 +27,15 @@ func lookAt(nc net.Conn) peerState {
 	}); err != nil {
 		return peerReset
 	}
-	switch {
-	case failed != nil:
+	if failed != nil {
 		return peerUnknown
+	}
+	return stateOf(info)
+}
+
+// stateOf returns what the kernel's account of a socket means.
+func stateOf(info *unix.TCPInfo) peerState {
+	switch {
 	case info.State == tcpClose:
 		return peerReset
 	case info.Unacked > 0 || info.Notsent_bytes > 0:

@@ -6,7 +6,63 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
+
+func TestStateOf(t *testing.T) {
+	const established, closeWait = 1, 8
+	for name, c := range map[string]struct {
+		info unix.TCPInfo
+		want peerState
+	}{
+		"all acknowledged":     {unix.TCPInfo{State: established}, peerHasAll},
+		"and the peer closed":  {unix.TCPInfo{State: closeWait}, peerHasAll},
+		"sent":                 {unix.TCPInfo{State: closeWait, Unacked: 1}, peerWaits},
+		"not sent":             {unix.TCPInfo{State: closeWait, Notsent_bytes: 1}, peerWaits},
+		"reset":                {unix.TCPInfo{State: tcpClose}, peerReset},
+		"reset, not all taken": {unix.TCPInfo{State: tcpClose, Unacked: 1, Notsent_bytes: 1}, peerReset},
+	} {
+		if got := stateOf(&c.info); got != c.want {
+			t.Errorf("%s: %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+// evictingConn is evicted at the moment when the kernel has said that the client has all.
+type evictingConn struct {
+	*net.TCPConn
+	evict func()
+}
+
+func (c evictingConn) SyscallConn() (syscall.RawConn, error) {
+	raw, err := c.TCPConn.SyscallConn()
+	return evictingRaw{raw, c.evict}, err
+}
+
+type evictingRaw struct {
+	syscall.RawConn
+	evict func()
+}
+
+func (r evictingRaw) Control(f func(uintptr)) error {
+	err := r.RawConn.Control(f)
+	r.evict()
+	return err
+}
+
+// An eviction that comes while the end of the connection is judged is the end, too.
+func TestEvictedWhileItsEndIsJudged(t *testing.T) {
+	r := &fakeReplica{opened: make(chan *fakeSession, 1)}
+	s, addr := start(t, Config{Open: r.open})
+	nc := dialIdentified(t, addr)
+	<-r.opened
+	c := newConn(s, nc)
+	c.nc = evictingConn{nc, func() { c.evicted.Store(true) }}
+	if why := c.endOf(io.EOF); why != causeEvicted {
+		t.Errorf("cause %q, want %q", why, causeEvicted)
+	}
+}
 
 // Over real sockets: a client that has read its answers and hangs up has ended the session; one that hangs
 // up before has given up, and will come again.

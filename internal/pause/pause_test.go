@@ -2,8 +2,11 @@ package pause
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
@@ -98,6 +101,27 @@ func TestNoPause(t *testing.T) {
 	if w.Since(time.Time{}) {
 		t.Error("a pause that never was")
 	}
+}
+
+// Each clock of this machine is read, and a new Watch begins with what they say: there was no pause yet.
+func TestNew(t *testing.T) {
+	before := time.Now()
+	r := readClocks()
+	if r.at.Before(before) || time.Since(time.Unix(0, r.wall)) > time.Hour || runtime.GOOS == "linux" && r.boot <= 0 {
+		t.Errorf("read %+v", r)
+	}
+	eventually.True(t, 30*time.Second, "no pause at the beginning", func() error { // unless this process stood still just now
+		var first time.Duration
+		w := New(func(d time.Duration) { first = d })
+		if paused := w.Since(before); paused {
+			return errors.New("there was one before the first beat")
+		}
+		w.beat()
+		if first > 0 {
+			return fmt.Errorf("one of %s", first)
+		}
+		return nil
+	})
 }
 
 // A Watch that nobody runs must not say that all is well.
