@@ -54,7 +54,7 @@ func (v judgement) refuses() bool { return v >= olderLife }
 // replica of the name when the new one comes.
 const startAfresh = "start it on its newest data path; if that is lost, move this one away and start it with an empty one: " +
 	"it joins as a new replica (one of another name: then take the old one out with lookupctl remove); " +
-	"where no other replica is left, see raftlookupd recover"
+	"when a majority is lost that way, see raftlookupd recover"
 
 // explain says on one line what is wrong with a replica that is refused, and what to do.
 func (v judgement) explain(known peerRecord, said hello) string {
