@@ -15,6 +15,11 @@
 //     connection, and the nsqd registers again.
 //   - Each change is applied once and in order, whatever is sent again.
 //   - A read waits for this replica's own pending changes, for 250 ms at most, and for nothing else.
+//   - What a read may miss is measured by what this replica has applied, never by heartbeats alone.
+//   - A session is closed only when no replica can have caused the end of its connection; else it is
+//     detached, and stays listed for the grace.
+//   - A data path that is not the newest history of its id neither votes nor acknowledges anything where
+//     another replica knows the newer one.
 //   - Nothing is written to a data path that is not this replica's or that cannot be trusted.
 //   - Silence of an nsqd or a replica is measured on this process's own monotonic clock, and does
 //     not grow while the process is paused.

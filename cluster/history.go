@@ -50,9 +50,11 @@ func judge(known peerRecord, said lineage, last uint64) judgement {
 // refuses reports whether the judgement ends the one that is judged.
 func (v judgement) refuses() bool { return v >= olderLife }
 
-// startAfresh is what to do with the data path of a replica that is refused.
-const startAfresh = "stop it, move its data path away, take it out (lookupctl remove) and let it join with an empty one; " +
-	"where no other replica is left, raftlookupd recover"
+// startAfresh is what to do with the data path of a replica that is refused. The leader takes out the former
+// replica of the name when the new one comes.
+const startAfresh = "start it on its newest data path; if that is lost, move this one away and start it with an empty one: " +
+	"it joins as a new replica (one of another name: then take the old one out with lookupctl remove); " +
+	"when a majority is lost that way, see raftlookupd recover"
 
 // explain says on one line what is wrong with a replica that is refused, and what to do.
 func (v judgement) explain(known peerRecord, said hello) string {

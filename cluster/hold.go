@@ -271,7 +271,7 @@ func (w *holding) failed(err error) {
 	if w.attempts > 1 && (w.told.IsZero() || time.Since(w.told) >= holdTell) { // one failure alone is a restart
 		w.told = time.Now()
 		w.h.log.Warn("a replica cannot be reached: replication to it waits", "name", w.h.signs.name(w.id), "id", w.id,
-			"since", time.Since(w.start).Round(time.Millisecond), "attempts", w.attempts, "error", err)
+			"for", time.Since(w.start).Round(time.Millisecond), "attempts", w.attempts, "error", err)
 	}
 }
 

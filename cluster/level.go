@@ -89,10 +89,10 @@ func (r *Replica) raise(ctx context.Context, level uint64) {
 	ctx, cancel := context.WithTimeout(ctx, batchWait)
 	defer cancel()
 	if err := r.apply(fsm.EncodeDecisions(fsm.RaiseLevel(level)))(ctx); err != nil {
-		r.log.Warn("a level of log kinds is not in force yet", "level", level, "error", err)
+		r.log.Warn("the level of log kinds was not raised, and is tried again", "level", level, "error", err)
 		return
 	}
-	r.log.Info("every replica knows it: a level of log kinds is in force", "level", level)
+	r.log.Info("raised the level of log kinds, because every replica knows it", "level", level)
 }
 
 // allowed returns errLevel for an entry whose kinds are not in force.

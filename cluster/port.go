@@ -107,12 +107,22 @@ func (p *port) accept(raw net.Conn) {
 }
 
 // logRefused logs a connection that was refused. A replica that is refused tries again several times a
-// second.
+// second. A life that was refused has its own line, which meet writes.
 func (p *port) logRefused(from net.Addr, id string, err error) {
-	host, _, _ := net.SplitHostPort(from.String())
-	if left, ok := p.refused.pass(time.Now(), host+" "+id+" "+err.Error()); ok {
-		p.log.Warn("cluster port: refused a connection", "from", from.String(), "left_out", left, "error", err)
+	var history *errHistory
+	if errors.As(err, &history) {
+		return
 	}
+	host, _, _ := net.SplitHostPort(from.String())
+	left, ok := p.refused.pass(time.Now(), host+" "+id+" "+err.Error())
+	if !ok {
+		return
+	}
+	args := []any{"from", from.String(), "error", err}
+	if left > 0 {
+		args = append(args, "left_out", left)
+	}
+	p.log.Warn("cluster port: refused a connection", args...)
 }
 
 // signOfLife notes that a connection with that replica has come about.

@@ -43,8 +43,8 @@ func (r *repeats) pass(now time.Time, key string) (left int, ok bool) {
 }
 
 // quiet is Raft's logger. Raft logs each heartbeat, call and vote that fails, up to 20 a second for each
-// replica that is down. Of those lines quiet passes on the first, and then one in ten seconds that
-// says how many were left out.
+// replica that is down, and three lines for each campaign of a replica that no majority hears, six a second.
+// Of those lines quiet passes on the first, and then one in ten seconds that says how many were left out.
 type quiet struct {
 	hclog.Logger
 	repeats repeats
@@ -57,6 +57,13 @@ func newQuiet(l hclog.Logger) *quiet { return &quiet{Logger: l, now: time.Now} }
 func (q *quiet) Warn(msg string, args ...any) {
 	if args, ok := q.pass(msg, args); ok {
 		q.Logger.Warn(msg, args...)
+	}
+}
+
+// Info implements hclog.Logger.
+func (q *quiet) Info(msg string, args ...any) {
+	if args, ok := q.pass(msg, args); ok {
+		q.Logger.Info(msg, args...)
 	}
 }
 
@@ -80,8 +87,19 @@ func (q *quiet) pass(msg string, args []any) ([]any, bool) {
 	return args, ok
 }
 
+// campaign has Raft's lines about a campaign that may fail (raft.go, runCandidate). Those of one that is won
+// are not among them.
+var campaign = map[string]bool{
+	"entering candidate state":                               true,
+	"pre-vote campaign failed, waiting for election timeout": true,
+	"Election timeout reached, restarting election":          true,
+}
+
 // quietKey returns what a failure is and with which replica; false when it is no such line.
 func quietKey(msg string, args []any) (string, bool) {
+	if campaign[msg] {
+		return msg, true
+	}
 	if !strings.HasPrefix(msg, "failed to ") {
 		return "", false
 	}

@@ -37,6 +37,25 @@ func TestQuietLeavesOutWhatRepeats(t *testing.T) {
 	}
 }
 
+// A replica that no majority hears campaigns twice a second, for as long as that lasts.
+func TestQuietLeavesOutCampaigns(t *testing.T) {
+	var out bytes.Buffer
+	now := time.Unix(0, 0)
+	q := newQuiet(hclog.New(&hclog.LoggerOptions{Output: &out, DisableTime: true}))
+	q.now = func() time.Time { return now }
+	for range 60 {
+		q.Warn("Election timeout reached, restarting election")
+		q.Info("entering candidate state", "node", "r1", "term", 6)
+		q.Info("pre-vote campaign failed, waiting for election timeout", "term", 6)
+		now = now.Add(quietFor / 20)
+	}
+	q.Info("election won", "term", 6)
+	q.Info("election won", "term", 7)
+	if s := out.String(); strings.Count(s, "\n") != 3*3+2 || strings.Count(s, "left_out=19") != 6 {
+		t.Error(s)
+	}
+}
+
 // A replica that is refused all the time does not fill the log of the one that refuses it.
 func TestRefusedConnectionsDoNotFillTheLog(t *testing.T) {
 	said := &logged{}

@@ -35,7 +35,7 @@ func (s *Server) readyInWords(ok bool, reason string) answer {
 		caughtUp = contact.Round(time.Millisecond).String() + " ago"
 	}
 	return answer{code: code, form: formPlain, body: fmt.Appendf(nil,
-		"ready: %s\ncluster: %s\nleader: %s\ncaught up with it: %s\napplied index: %d\n",
+		"ready: %s\ncluster: %s\nleader: %s\ncaught up with the leader: %s\napplied index: %d\n",
 		reason, cmp.Or(cluster, "none"), cmp.Or(leader, "none is known"), caughtUp, applied)}
 }
 

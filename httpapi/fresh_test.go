@@ -385,10 +385,10 @@ func TestReadyInWords(t *testing.T) {
 	f := newFakeReplica(t)
 	s := start(t, Config{Replica: f, Fresh: &fakeFresh{fakeReplica: f, contact: 12345 * time.Microsecond, leader: "r2"}})
 	get(t, s, "/readyz?verbose").expect(t, "ready", 200,
-		"ready: yes\ncluster: 0123456789abcdef\nleader: r2\ncaught up with it: 12ms ago\napplied index: 1\n")
+		"ready: yes\ncluster: 0123456789abcdef\nleader: r2\ncaught up with the leader: 12ms ago\napplied index: 1\n")
 	f.notReady = "is asleep"
 	s = start(t, Config{Replica: f, Fresh: &fakeFresh{fakeReplica: f, contact: -1}})
 	get(t, s, "/readyz?verbose").expect(t, "not ready", 503,
-		"ready: no: is asleep\ncluster: 0123456789abcdef\nleader: none is known\ncaught up with it: never\napplied index: 1\n")
+		"ready: no: is asleep\ncluster: 0123456789abcdef\nleader: none is known\ncaught up with the leader: never\napplied index: 1\n")
 	get(t, s, "/readyz").expect(t, "not ready", 503, `{"message":"is asleep"}`)
 }

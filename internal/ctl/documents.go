@@ -63,7 +63,7 @@ type Member struct {
 	Leaving       bool      `json:"leaving"`
 	AppliedIndex  uint64    `json:"applied_index"`
 	Lag           uint64    `json:"lag"`             // entries that it is behind
-	LastContactMS int64     `json:"last_contact_ms"` // since it was heard; 0 when it just answered
+	LastContactMS int64     `json:"last_contact_ms"` // always 0; scripts may read it
 	GoneMS        int64     `json:"gone_ms"`         // since it is called dead; 0 when it is alive
 	Version       string    `json:"version"`
 	LogLevel      uint64    `json:"log_level"` // of log kinds that it knows

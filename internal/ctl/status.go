@@ -31,8 +31,10 @@ func (p *program) membersCommand() *cobra.Command {
 		Use:   "members",
 		Short: "Show who leads, who votes, who is behind and who is gone",
 		Long: `members shows the replicas of the cluster as the one that is asked sees them: BEHIND is by how many log
-entries a replica is, GONE SINCE for how long gossip has called it dead. It works without a leader,
-and says whether enough voters are alive for there to be one.`,
+entries a replica is, GONE SINCE for how long gossip has called it dead. HEALTH is healthy; does not
+answer, when gossip has not called it dead yet; gone; not in gossip, when only the cluster port hears
+it; not seen, when nothing does. It works without a leader, and says whether enough voters are alive
+for there to be one, and which replicas must be upgraded before new kinds of log entries are used.`,
 		Example: `  lookupctl members
   lookupctl -o json members | jq -r '.members[] | select(.alive | not) | .name'`,
 		Args: takes(),
@@ -146,7 +148,7 @@ func writeMembers(pg *page, s *Status) {
 	case s.Leader == "" && alive < needed:
 		pg.line("No leader: %d of %s alive, changes need %d. Bring one back.", alive, count(voters, "voter", "voters"), needed)
 	case s.Leader == "":
-		pg.line("No leader is known to %s, though %d of %s are alive and %d are enough.", s.Name, alive, count(voters, "voter", "voters"), needed)
+		pg.line("No leader is known to %s, though %d of %s count as alive and %d are enough: see HEALTH, and ask again.", s.Name, alive, count(voters, "voter", "voters"), needed)
 	default:
 		pg.line("%s leads; %d of %s alive, changes need %d.", s.Leader, alive, count(voters, "voter", "voters"), needed)
 	}

@@ -78,7 +78,7 @@ func replicaMessages() []told {
 		{503, "NOT_READY", "this replica has not caught up since its start", "ask another one, or again: go-nsq and nsqadmin do by themselves", false},
 		{503, "STALE", "the answer may lack what was committed longer ago than `max_stale`", "ask another one, or take what is there without max_stale", false},
 		{503, "NOT_CONFIRMED", "no majority has confirmed in time that the leader leads; from /channels without `consistency`: and this replica knows no channel", "ask again, or another one; if it lasts, see members in /cluster/status", false},
-		{503, "NO_LEADER", "no leader is known", "an election takes a second; if it lasts, a majority of the voters is missing: see members in /cluster/status", false},
+		{503, "NO_LEADER", "no leader is known", "an election takes a second; if it lasts, a majority of the voters is missing: see members in /cluster/status. A change may still be made when there is one", false},
 		{503, "NOT_COMMITTED", "the change was not committed in time; it may be later", "look whether it is done, then try again: doing it twice does no harm", false},
 		{503, "INDEX_NOT_REACHED", "this replica has not applied that index yet", "try again; lag in /cluster/status says how far behind it is", false},
 		{503, "OVERLOADED", "too many changes wait to be committed", "try again in a moment", false},
