@@ -20,6 +20,9 @@ const (
 	// roundWait bounds one round of questions.
 	roundWait  = 500 * time.Millisecond
 	roundRetry = 10 * time.Millisecond
+	// slowAnswer is by when a leader answers that it has no index yet. It is less than callTimeout, because
+	// a leader that answers is heard of (hearsLeader), however far its registry is behind in a storm.
+	slowAnswer = callTimeout * 4 / 5
 
 	readIndexPath = "/read-index"
 	termPath      = "/term"
@@ -214,7 +217,9 @@ func (r *Replica) answerNumbers(mux *http.ServeMux) {
 			return
 		}
 		majority := r.lastMajority(time.Now()) // before the index, which so covers what was committed by then
-		index, err := rounds.join(req.Context())
+		ctx, cancel := context.WithTimeout(req.Context(), slowAnswer)
+		defer cancel()
+		index, err := rounds.join(ctx)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
