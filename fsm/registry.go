@@ -160,9 +160,27 @@ func (r *Registry) Publish() {
 }
 
 func (r *Registry) applyDecisions(changes []Change) {
-	for i := range changes {
-		r.applyDecision(&changes[i])
+	for len(changes) > 0 {
+		if groups := expired(changes); len(groups) > 0 {
+			r.expireOrphans(groups)
+			changes = changes[len(groups):]
+			continue
+		}
+		r.applyDecision(&changes[0])
+		changes = changes[1:]
 	}
+}
+
+// expired returns the groups of the ExpireOrphans that the changes begin with.
+func expired(changes []Change) (groups []OrphanGroup) {
+	for i := range changes {
+		c := &changes[i]
+		if c.Kind != KindExpireOrphans {
+			break
+		}
+		groups = append(groups, OrphanGroup{Replica: c.Replica, Incarnation: c.Incarnation, Since: c.ID})
+	}
+	return groups
 }
 
 func (r *Registry) applyDecision(c *Change) {
@@ -173,8 +191,6 @@ func (r *Registry) applyDecision(c *Change) {
 		r.loseReplica(c.Replica, c.Incarnation)
 	case KindExpireReplica:
 		r.expireReplica(c.Replica, c.Incarnation)
-	case KindExpireOrphans:
-		r.expireOrphans(OrphanGroup{Replica: c.Replica, Incarnation: c.Incarnation, Since: c.ID})
 	case KindRaiseLevel:
 		r.raiseLevel(c.ID)
 	case KindCheckpoint:

@@ -163,12 +163,14 @@ func (r *Registry) expireReplica(id string, incarnation uint64) {
 	}
 }
 
-// expireOrphans drops the orphans of the group. Those that were live since, or orphans anew, have
-// another index by now.
-func (r *Registry) expireOrphans(g OrphanGroup) {
-	for _, s := range r.sessionsOf(g.Replica, func(s *liveSession) bool {
-		return s.orphan && s.group() == g
-	}) {
+// expireOrphans drops the orphans of the groups, oldest first. Those that were live since, or orphans anew,
+// have another index by now. All groups are looked for at once, because there may be as many as sessions.
+func (r *Registry) expireOrphans(groups []OrphanGroup) {
+	due := make(map[OrphanGroup]bool, len(groups))
+	for _, g := range groups {
+		due[g] = true
+	}
+	for _, s := range r.sessionsThat(func(s *liveSession) bool { return s.orphan && due[s.group()] }) {
 		r.dropSession(s)
 	}
 }

@@ -184,11 +184,16 @@ func (r *Registry) endSession(s *liveSession) {
 	}
 }
 
-// sessionsOf returns the sessions that pass, oldest first.
+// sessionsOf returns the sessions of a replica that pass, oldest first.
 func (r *Registry) sessionsOf(id string, pass func(*liveSession) bool) []*liveSession {
+	return r.sessionsThat(func(s *liveSession) bool { return s.key.Replica == id && pass(s) })
+}
+
+// sessionsThat returns the sessions that pass, oldest first.
+func (r *Registry) sessionsThat(pass func(*liveSession) bool) []*liveSession {
 	var found []*liveSession
 	for _, s := range r.sessions { // order does not matter: sorted below
-		if s.key.Replica == id && pass(s) {
+		if pass(s) {
 			found = append(found, s)
 		}
 	}
