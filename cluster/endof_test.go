@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -93,5 +94,20 @@ func TestEndFactsOfOneThatIsOut(t *testing.T) {
 	})
 	if f := r.endFacts(); !f.leaving {
 		t.Errorf("%+v", f)
+	}
+}
+
+// The journal is asked the same: a CloseSession that waits through a pause is no word of the nsqd's.
+func TestJournalKnowsOfPauses(t *testing.T) {
+	mark := time.Now()
+	for _, set := range []time.Duration{0, time.Minute} {
+		cfg := testConfig(t.TempDir())
+		cfg.closeAge = set
+		cfg.Paused = func(since time.Time) bool { return since.Equal(mark) }
+		r := openReady(t, cfg)
+		if ends := r.journal.ends; !ends.paused(mark) || ends.paused(mark.Add(1)) || ends.closeAge != cmp.Or(set, closeAge) {
+			t.Errorf("a close may wait for %s", ends.closeAge)
+		}
+		mustClose(t, r)
 	}
 }
