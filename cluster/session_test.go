@@ -122,6 +122,9 @@ func TestSessionThatTheRegistryDropped(t *testing.T) {
 	s.reopen(1)
 	s.reopen(1) // once
 	number := s.registered()
+	if known := s.sessions.byNumber; len(known) != 1 || known[number] != s {
+		t.Errorf("it is known as %v", known)
+	}
 	if number != uint64(before)+1 {
 		t.Errorf("registered as %d, want %d", number, before+1)
 	}
