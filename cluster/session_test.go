@@ -149,6 +149,20 @@ func TestSessionThatTheRegistryDropped(t *testing.T) {
 	}
 }
 
+// One whose nsqd had stopped pinging is opened again as inactive.
+func TestInactiveSessionThatTheRegistryDropped(t *testing.T) {
+	cfg := testConfig("")
+	s, j := loneSession(t, cfg, func() { t.Error("evicted") })
+	s.age(2*cfg.InactiveTimeout+time.Hour, cfg.InactiveTimeout)
+	before := j.length()
+	s.reopen(1)
+	want := []fsm.Change{fsm.OpenSession(s.info), fsm.SetActive(s.registered(), false)}
+	if queued := j.queue[before:]; len(queued) != len(want) || !bytes.Equal(queued[0].change, fsm.AppendChange(nil, want[0])) ||
+		!bytes.Equal(queued[1].change, fsm.AppendChange(nil, want[1])) {
+		t.Errorf("queued %q, want %+v", queued, want)
+	}
+}
+
 func TestSessionOfAClosedJournal(t *testing.T) {
 	var evicted atomic.Int32
 	s, j := loneSession(t, testConfig(""), func() { evicted.Add(1) })
