@@ -89,11 +89,14 @@ func TestNoGapIsClosedBeforeTheSnapshotIsOnDisk(t *testing.T) {
 	s.keeps(t, "on disk", 0, 0)
 }
 
-// A replica that has caught up by a snapshot keeps nothing of what was before, also when nothing comes after.
+// A replica that has caught up by a snapshot keeps nothing of what was before.
 func TestNothingIsLeftBeforeAnInstalledSnapshot(t *testing.T) {
 	c := newGapTrio(t)
 	r := c.start(2)
 	waitReady(t, r)
+	if r.stores.written == nil {
+		t.Error("the log is not followed while Raft runs")
+	}
 	eventually.True(t, soon, "the log begins after the snapshot", func() error {
 		first, err := r.stores.log.FirstIndex()
 		if end := r.stores.snapshots.newest().index; err != nil || end == 0 || first > 0 && first <= end {
