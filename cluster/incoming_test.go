@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -162,7 +163,7 @@ func (r *slowReader) Read(b []byte) (int, error) {
 	if r.left == 0 {
 		return 0, io.EOF
 	}
-	time.Sleep(snapshotStall - 1)
+	pause(context.Background(), snapshotStall-1)
 	r.left--
 	return copy(b, "x"), nil
 }
