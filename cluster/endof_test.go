@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -71,18 +72,15 @@ func TestEndFacts(t *testing.T) {
 	r.apart.Store(false)
 }
 
-// A replica that was taken out of its cluster is leaving, though nothing has told it to.
+// A replica that was taken out of its cluster is leaving, though nothing has told it to. A leader that takes itself
+// out is sure to know.
 func TestEndFactsOfOneThatIsOut(t *testing.T) {
 	c := newTrio(t, 3, nil)
-	r := c.follower()
+	r := c.leader()
 	if r.endFacts().leaving {
 		t.Error("it is leaving from the beginning")
 	}
-	if err := c.leader().raft.DemoteVoter(raft.ServerID(r.ID()), 0, soon).Error(); err != nil {
-		t.Fatal(err)
-	}
-	c.agree()
-	if err := c.leader().raft.RemoveServer(raft.ServerID(r.ID()), 0, soon).Error(); err != nil {
+	if err := r.raft.RemoveServer(raft.ServerID(r.ID()), 0, soon).Error(); err != nil {
 		t.Fatal(err)
 	}
 	eventually.True(t, soon, "it is out", func() error {
@@ -93,5 +91,20 @@ func TestEndFactsOfOneThatIsOut(t *testing.T) {
 	})
 	if f := r.endFacts(); !f.leaving {
 		t.Errorf("%+v", f)
+	}
+}
+
+// The journal is asked the same: a CloseSession that waits through a pause is no word of the nsqd's.
+func TestJournalKnowsOfPauses(t *testing.T) {
+	mark := time.Now()
+	for _, set := range []time.Duration{0, time.Minute} {
+		cfg := testConfig(t.TempDir())
+		cfg.closeAge = set
+		cfg.Paused = func(since time.Time) bool { return since.Equal(mark) }
+		r := openReady(t, cfg)
+		if ends := r.journal.ends; !ends.paused(mark) || ends.paused(mark.Add(1)) || ends.closeAge != cmp.Or(set, closeAge) {
+			t.Errorf("a close may wait for %s", ends.closeAge)
+		}
+		mustClose(t, r)
 	}
 }

@@ -233,6 +233,9 @@ func TestHeartbeatsDoNotMakeFresh(t *testing.T) {
 		if asOf := f.FreshAsOf(); asOf.After(committed) {
 			t.Fatal("the follower says that it is fresh")
 		}
+		if known := f.level(); known.at.After(committed) {
+			t.Fatal("the follower says that it knows the level in force")
+		}
 		if ok, _ := f.Ready(); ok {
 			return errors.New("it is")
 		}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -64,4 +65,19 @@ func TestIsolation(t *testing.T) {
 		return nil
 	})
 	session(t, r, 3)
+}
+
+// A follower that hears heartbeats, but gets no answer from the leader, is isolated: its nsqds' changes do not get
+// through.
+func TestIsolatedThoughItHearsTheLeader(t *testing.T) {
+	c := newTrio(t, 2, func(_ int, cfg *Config) { cfg.IsolationTimeout = time.Second })
+	c.agree()
+	leader, f := c.leader(), c.follower()
+	_ = leader.answers.http.Close()
+	eventually.True(t, soon, "isolated", func() error {
+		if f.leader() == "" || !f.isolated.Load() {
+			return fmt.Errorf("leader %q, isolated: %v", f.leader(), f.isolated.Load())
+		}
+		return nil
+	})
 }

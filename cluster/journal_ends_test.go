@@ -146,3 +146,36 @@ func TestDetachOfAnUnknownLevel(t *testing.T) {
 		}
 	})
 }
+
+// A CloseSession that became a Detach because it waited is one from then on, and waits for the level, too.
+func TestLateCloseOfAnUnknownLevel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJournal("id", 1)
+		mustAppend(t, j, fsm.CloseSession(9), nil)
+		time.Sleep(closeAge)
+		known := levelAt{0, time.Now()} // when it was a CloseSession still
+		time.Sleep(1)
+		if b, ok := j.next(known, 1); ok {
+			t.Errorf("a batch from %d to %d", b.first, b.last)
+		}
+		checkBatch(t, j, 1, 1, fsm.Detach(9))
+	})
+}
+
+// A replica that is taken for lost says that it is there, though its Detach waits for the level.
+func TestLostReplicaWithADetachOfAnUnknownLevel(t *testing.T) {
+	j := newJournal("id", 1)
+	mustAppend(t, j, topicChange(1), nil)
+	j.next(levelAt{1, time.Now()}, 1)
+	j.observe(1, ok)
+	before := levelAt{0, time.Now().Add(-time.Hour)}
+	mustAppend(t, j, fsm.Detach(9), nil)
+	j.setLost(true)
+	if b, ok := j.next(before, 1); !ok || b.first != 2 || b.last != 1 {
+		t.Errorf("batch %v from %d to %d, want an empty one", ok, b.first, b.last)
+	}
+	if b, ok := j.next(before, 1); ok {
+		t.Errorf("another batch from %d to %d", b.first, b.last)
+	}
+	checkBatch(t, j, 1, 2, fsm.Detach(9))
+}

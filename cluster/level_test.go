@@ -111,3 +111,39 @@ func TestTooOldForTheLevelInForce(t *testing.T) {
 		t.Errorf("it waits for %q", why)
 	}
 }
+
+// A reader that does not know the level would end at an entry of it, just as a voter would.
+func TestReaderKeepsTheLevelDown(t *testing.T) {
+	var voterIsOld, readerIsOld atomic.Bool
+	voterIsOld.Store(true)
+	readerIsOld.Store(true)
+	c := newTrio(t, 1, func(_ int, cfg *Config) { cfg.older = voterIsOld.Load })
+	c.replicas = append(c.replicas, nil)
+	c.alter = func(i int, cfg *Config) {
+		cfg.older = voterIsOld.Load
+		if i == 1 {
+			joining(cfg)
+			cfg.Reader, cfg.older = true, readerIsOld.Load
+		}
+	}
+	reader := c.start(1)
+	c.hasRole(reader.ID(), "reader")
+	voterIsOld.Store(false)
+	c.stop(0)
+	c.start(0)
+	waitReady(t, c.replicas[0])
+	if happens(3*raiseEvery, func() bool { return c.replicas[0].registry.State().Level() > 0 }) {
+		t.Fatal("it rose with a reader that does not know it")
+	}
+	readerIsOld.Store(false)
+	c.stop(1)
+	c.start(1)
+	eventually.True(t, soon, "the level is in force", func() error {
+		for _, r := range c.running() {
+			if level := r.registry.State().Level(); level != knownLevel {
+				return fmt.Errorf("%s has %d", r.Name(), level)
+			}
+		}
+		return nil
+	})
+}

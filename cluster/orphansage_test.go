@@ -51,6 +51,11 @@ func TestOrphansExpireAtLevel0(t *testing.T) {
 	})
 	c.agree()
 	gone := c.index(c.follower())
+	detached := connect(t, c.replicas[gone], 2)
+	detached.Ping()
+	c.agree()
+	detached.Detach()
+	c.expires(2) // at once
 	connect(t, c.replicas[gone], 1).Ping()
 	c.agree()
 	began := time.Now()

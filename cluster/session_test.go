@@ -122,6 +122,9 @@ func TestSessionThatTheRegistryDropped(t *testing.T) {
 	s.reopen(1)
 	s.reopen(1) // once
 	number := s.registered()
+	if known := s.sessions.byNumber; len(known) != 1 || known[number] != s {
+		t.Errorf("it is known as %v", known)
+	}
 	if number != uint64(before)+1 {
 		t.Errorf("registered as %d, want %d", number, before+1)
 	}
@@ -143,6 +146,20 @@ func TestSessionThatTheRegistryDropped(t *testing.T) {
 	after := j.length()
 	if s.reopen(number); j.length() != after {
 		t.Error("opened again although it is closed")
+	}
+}
+
+// One whose nsqd had stopped pinging is opened again as inactive.
+func TestInactiveSessionThatTheRegistryDropped(t *testing.T) {
+	cfg := testConfig("")
+	s, j := loneSession(t, cfg, func() { t.Error("evicted") })
+	s.age(2*cfg.InactiveTimeout+time.Hour, cfg.InactiveTimeout)
+	before := j.length()
+	s.reopen(1)
+	want := []fsm.Change{fsm.OpenSession(s.info), fsm.SetActive(s.registered(), false)}
+	if queued := j.queue[before:]; len(queued) != len(want) || !bytes.Equal(queued[0].change, fsm.AppendChange(nil, want[0])) ||
+		!bytes.Equal(queued[1].change, fsm.AppendChange(nil, want[1])) {
+		t.Errorf("queued %q, want %+v", queued, want)
 	}
 }
 

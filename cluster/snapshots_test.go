@@ -214,6 +214,50 @@ func TestSnapshotWhoseMetaIsAltered(t *testing.T) {
 	}
 }
 
+// The newest snapshot is one that is whole and on disk.
+func TestNewestSnapshotIsWhole(t *testing.T) {
+	dir := t.TempDir()
+	store := newSnapshotStore(raft.NewInmemSnapshotStore(), dir, entryMark{})
+	create := func(index, term uint64, withFolder bool) raft.SnapshotSink {
+		t.Helper()
+		sink, err := store.Create(1, index, term, raft.Configuration{}, 1, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if withFolder {
+			if err := os.MkdirAll(filepath.Join(dir, sink.ID()), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return sink
+	}
+	newest := func(when string, want entryMark) {
+		t.Helper()
+		if got := store.newest(); got != want {
+			t.Errorf("%s the newest is %+v, want %+v", when, got, want)
+		}
+	}
+	failing := create(7, 3, false)
+	newest("while it is written", entryMark{})
+	for range 2 {
+		if err := failing.Close(); err == nil {
+			t.Error("closed, though its folder is not there")
+		}
+	}
+	newest("after one that failed", entryMark{})
+	sink := create(7, 3, true)
+	for range 2 {
+		if err := sink.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	newest("after one that is whole", entryMark{7, 3})
+	cancelled := create(9, 3, true)
+	_ = cancelled.Cancel()
+	_ = cancelled.Close()
+	newest("after one that was cancelled", entryMark{7, 3})
+}
+
 func TestHiddenSnapshot(t *testing.T) {
 	for name, c := range map[string]struct {
 		folders, known []string
