@@ -102,8 +102,11 @@ func TestJournalKnowsOfPauses(t *testing.T) {
 		cfg.closeAge = set
 		cfg.Paused = func(since time.Time) bool { return since.Equal(mark) }
 		r := openReady(t, cfg)
-		if ends := r.journal.ends; !ends.paused(mark) || ends.paused(mark.Add(1)) || ends.closeAge != cmp.Or(set, closeAge) {
-			t.Errorf("a close may wait for %s", ends.closeAge)
+		r.journal.mu.Lock()
+		paused, age := r.journal.ends.paused, r.journal.ends.closeAge
+		r.journal.mu.Unlock()
+		if !paused(mark) || paused(mark.Add(1)) || age != cmp.Or(set, closeAge) {
+			t.Errorf("a close may wait for %s, a pause is seen: %v", age, paused(mark))
 		}
 		mustClose(t, r)
 	}
