@@ -11,7 +11,10 @@ func TestBookLearns(t *testing.T) {
 	b := newBook()
 	first := lineage{}.next()
 	said := hello{Name: "n", Version: "2", Level: 1, Incarnation: 5, lineage: first, Address: "h:1"}
-	if !b.learn("a", said) || b.learn("a", said) {
+	if changed, _ := b.learn("a", said); !changed {
+		t.Error("what is new is not kept")
+	}
+	if changed, _ := b.learn("a", said); changed {
 		t.Error("what is new is to be kept before anything is said, and only that")
 	}
 	level := func(when string, level uint64, version string, incarnation uint64) {
