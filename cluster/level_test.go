@@ -107,9 +107,12 @@ func TestTooOldForTheLevelInForce(t *testing.T) {
 	if c.role(newcomer.ID()) != "none" {
 		t.Error("it was taken in")
 	}
-	if why, _ := newcomer.formable(); !strings.Contains(why, "exists") {
-		t.Errorf("it waits for %q", why)
-	}
+	eventually.True(t, soon, "it knows what it waits for", func() error {
+		if why, _ := newcomer.formable(); !strings.Contains(why, "exists") {
+			return errors.New(why)
+		}
+		return nil
+	})
 }
 
 // A reader that does not know the level would end at an entry of it, just as a voter would.

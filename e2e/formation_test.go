@@ -258,10 +258,10 @@ func TestClusterIdle(t *testing.T) {
 	eventually(t, clusterPatience, func() error { return w.hasLevel(1) }) // the last entry of a new cluster
 	for try := 1; ; try++ {
 		w.agree(t)
-		before, after := w.position(t), position{}
+		before := w.position(t)
 		wait(t.Context(), 10*time.Second)
 		w.agree(t)
-		switch after = w.position(t); {
+		switch after := w.position(t); {
 		case after == before:
 			return
 		case after.term == before.term || try == 3: // an election on a busy machine writes
