@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
@@ -215,16 +214,8 @@ func TestWhatIsDiscardedAsHalfABootstrap(t *testing.T) {
 					t.Fatal(err)
 				}
 			})
-			d, err := openDataPath(dir, "r1", false)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer d.close()
-			s, err := openStores(d, hclog.NewNullLogger())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = s.bolt.Close() }()
+			s, closeStores := storesOf(t, dir)
+			defer closeStores()
 			if _, err := s.bolt.Get([]byte("mark")); (err != nil) != c.discarded {
 				t.Errorf("discarded: %v, want %v", err != nil, c.discarded)
 			}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 )
 
@@ -170,16 +169,8 @@ func (i *image) recover(t *testing.T, branches ...*branch) {
 // found reads the image as a start does.
 func (i *image) found(t *testing.T) logState {
 	t.Helper()
-	d, err := openDataPath(i.dir, "r1", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.close()
-	s, err := openStores(d, hclog.NewNullLogger())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.bolt.Close() }()
+	s, closeStores := storesOf(t, i.dir)
+	defer closeStores()
 	if term, err := s.stable.GetUint64(voteTermKey); i.voted > 0 && (err != nil || term < i.voted) {
 		t.Errorf("its last vote is of term %d, error %v; it has voted in %d", term, err, i.voted)
 	}

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/raftlookupd/raftlookupd/fsm"
 	"github.com/raftlookupd/raftlookupd/internal/eventually"
 )
@@ -69,6 +71,24 @@ func waitReady(t testing.TB, r *Replica) {
 		}
 		return nil
 	})
+}
+
+// storesOf opens the stores of a data path, as a start does. The returned function closes both.
+func storesOf(t testing.TB, dir string) (s *stores, closeStores func()) {
+	t.Helper()
+	d, err := openDataPath(dir, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err = openStores(d, hclog.NewNullLogger())
+	if err != nil {
+		d.close()
+		t.Fatal(err)
+	}
+	return s, func() {
+		_ = s.bolt.Close()
+		d.close()
+	}
 }
 
 func mustClose(t testing.TB, r *Replica) {

@@ -106,16 +106,8 @@ func TestRaftTakesNoOlderSnapshot(t *testing.T) {
 	for name, ours := range map[string]bool{"the library": false, "this store": true} {
 		t.Run(name, func(t *testing.T) {
 			dir, folders := twoSnapshots(t)
-			d, err := openDataPath(dir, "r1", false)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer d.close()
-			s, err := openStores(d, hclog.NewNullLogger())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = s.bolt.Close() }()
+			s, closeStores := storesOf(t, dir)
+			defer closeStores()
 			if err := s.log.DeleteRange(1, 100); err != nil { // so that the library does not panic
 				t.Fatal(err)
 			}
@@ -148,16 +140,8 @@ func TestRaftTakesNoOlderSnapshot(t *testing.T) {
 // The newest that has vanished is missed too.
 func TestListMissesTheNewestSnapshot(t *testing.T) {
 	dir, folders := twoSnapshots(t)
-	d, err := openDataPath(dir, "r1", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.close()
-	s, err := openStores(d, hclog.NewNullLogger())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.bolt.Close() }()
+	s, closeStores := storesOf(t, dir)
+	defer closeStores()
 	if list, err := s.snapshots.List(); err != nil || len(list) != 1 || list[0].Index != 40 {
 		t.Errorf("it lists %v, error %v", list, err)
 	}
