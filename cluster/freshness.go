@@ -89,23 +89,42 @@ func (r *Replica) keepFresh(ctx context.Context) error {
 func (r *Replica) refresh(ctx context.Context) {
 	c := &r.fresh.caughtUp
 	r.reachTarget()
-	asked := time.Now()
-	index, age, answered, err := r.askLeader(ctx)
-	if answered {
-		c.answered.Store(&asked)
+	q := ask(time.Now, func() (uint64, time.Duration, bool, error) { return r.askLeader(ctx) })
+	if q.answered {
+		c.answered.Store(&q.asked)
 	}
-	if c.target.pending(asked) {
+	if c.target.pending(q.asked) {
 		return // an earlier index is reached earlier
 	}
-	if err != nil || age > maxAge {
+	if q.err != nil || q.age > maxAge {
 		return
 	}
-	c.target = freshTarget{index, asked.Add(-age)}
+	c.target = q.target()
 	ctx, cancel := context.WithTimeout(ctx, freshPeriod)
 	defer cancel()
-	_ = r.awaitIndex(ctx, index) // late: the next step sees
+	_ = r.awaitIndex(ctx, c.target.index) // late: the next step sees
 	r.reachTarget()
 }
+
+// question is what was asked of the leader, and its answer.
+type question struct {
+	asked    time.Time // before it was asked
+	index    uint64
+	age      time.Duration // of the answer
+	answered bool
+	err      error
+}
+
+// ask asks, and notes when it began.
+func ask(now func() time.Time, leader func() (uint64, time.Duration, bool, error)) question {
+	q := question{asked: now()}
+	q.index, q.age, q.answered, q.err = leader()
+	return q
+}
+
+// target returns what makes a replica fresh. The answer may be as old as the question, because the leader
+// may have looked before anything was committed while the answer was on its way.
+func (q question) target() freshTarget { return freshTarget{q.index, q.asked.Add(-q.age)} }
 
 func (r *Replica) reachTarget() {
 	c := &r.fresh.caughtUp

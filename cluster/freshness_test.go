@@ -364,3 +364,15 @@ func TestFollowerCountsTheLeadersAge(t *testing.T) {
 		t.Errorf("fresh as of %s after the leader's last contact", after.Sub(half))
 	}
 }
+
+// An answer is as old as its question, and as the leader says in addition.
+func TestAnswerIsAsOldAsItsQuestion(t *testing.T) {
+	clock := time.Unix(1000, 0)
+	q := ask(func() time.Time { return clock }, func() (uint64, time.Duration, bool, error) {
+		clock = clock.Add(5 * time.Second) // on its way
+		return 7, 2 * time.Second, true, nil
+	})
+	if got := q.target(); got != (freshTarget{7, time.Unix(998, 0)}) || !q.answered || q.err != nil {
+		t.Errorf("%+v of %+v", got, q)
+	}
+}
