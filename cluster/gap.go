@@ -30,7 +30,7 @@ func (s *stores) closeGap() (upTo uint64, err error) {
 	return upTo, nil
 }
 
-// closeGap is that of its stores.
+// closeGap closes the gap of its stores, and logs that.
 func (r *Replica) closeGap() error {
 	upTo, err := r.stores.closeGap()
 	if err != nil {

@@ -59,7 +59,7 @@ type port struct {
 
 	wg      sync.WaitGroup
 	mu      sync.Mutex
-	open    map[net.Conn]struct{} // accepted and dialled, until closed
+	open    map[*trackedConn]struct{} // accepted and dialled, until closed
 	ended   bool
 	judging map[string]chan struct{} // by id; closed when it has been judged
 	refused repeats                  // by host, id and reason
@@ -67,7 +67,7 @@ type port struct {
 }
 
 func newPort(l net.Listener, s self, log *slog.Logger) *port {
-	return &port{listener: l, self: s, log: log, book: newBook(), past: func() bool { return false }, keep: func() {}, met: func(string) {}, open: make(map[net.Conn]struct{}),
+	return &port{listener: l, self: s, log: log, book: newBook(), past: func() bool { return false }, keep: func() {}, met: func(string) {}, open: make(map[*trackedConn]struct{}),
 		begun: make(chan struct{}), over: make(chan struct{}),
 		judging: make(map[string]chan struct{}), told: make(map[string]life),
 		handle: map[byte]func(net.Conn, peer){kindProbe: func(c net.Conn, _ peer) { _ = c.Close() }}}
@@ -172,30 +172,25 @@ func (p *port) belongs(c net.Conn, id string, of life) {
 
 // dropFormer closes the connections to other lives of that id: nothing that they say counts any more.
 func (p *port) dropFormer(id string, now life) {
-	p.mu.Lock()
-	var former []net.Conn
-	for c := range p.open {
-		if t, ok := c.(*trackedConn); ok && t.id == id && t.life != now && t.life.Start > 0 {
-			former = append(former, c)
-		}
-	}
-	p.mu.Unlock()
-	for _, c := range former {
-		_ = c.Close()
-	}
+	p.dropThose(func(c *trackedConn) bool { return c.id == id && c.life != now && c.life.Start > 0 })
 }
 
 // dropID closes the connections with the replica of that id.
 func (p *port) dropID(id string) {
+	p.dropThose(func(c *trackedConn) bool { return c.id == id })
+}
+
+// dropThose closes the connections that pass.
+func (p *port) dropThose(pass func(*trackedConn) bool) {
 	p.mu.Lock()
-	var all []net.Conn
+	var dropped []*trackedConn
 	for c := range p.open {
-		if t, ok := c.(*trackedConn); ok && t.id == id {
-			all = append(all, c)
+		if pass(c) {
+			dropped = append(dropped, c)
 		}
 	}
 	p.mu.Unlock()
-	for _, c := range all {
+	for _, c := range dropped {
 		_ = c.Close()
 	}
 }
@@ -231,17 +226,7 @@ func (p *port) hangUp() {
 }
 
 // drop closes every connection.
-func (p *port) drop() {
-	p.mu.Lock()
-	conns := make([]net.Conn, 0, len(p.open))
-	for c := range p.open {
-		conns = append(conns, c)
-	}
-	p.mu.Unlock()
-	for _, c := range conns {
-		_ = c.Close()
-	}
-}
+func (p *port) drop() { p.dropThose(func(*trackedConn) bool { return true }) }
 
 // wait returns when every connection's goroutine has ended.
 func (p *port) wait() { p.wg.Wait() }
